@@ -1,0 +1,269 @@
+/**
+ * One executor: `step` runs one stage of the model on some rows, given a history. Everything else – prefill, decode,
+ * stand-ins, patched and counterfactual steps – is a plan, an ordered list of such steps (see `plans.ts`).
+ */
+import { Tensor } from 'onnxruntime-node';
+import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
+import { buildStage, inputNames, type Stage } from '../graph/build.ts';
+import type { BuiltGraph } from '../graph/builder.ts';
+import { findHook, hookName } from '../graph/hooks.ts';
+import type { GraphKernel, KernelPreset } from '../graph/kernels.ts';
+import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
+import type { StorageType } from '../numerics/types.ts';
+import { type FloatArray, floatData, floatTensor } from './arrays.ts';
+import { KVCache } from './kv-cache.ts';
+import { causalMask, type RotaryTables, rotaryTables } from './positions.ts';
+import { type Feeds, GraphSession, type SessionOptions } from './session.ts';
+
+/** One captured tensor: row-major numbers, sizes along the hook's axes, and the type they are representable in. */
+export interface Activation {
+  data: FloatArray;
+  dims: number[];
+  dtype: StorageType;
+}
+
+/** Captured tensors by full hook name. */
+export type Activations = Map<string, Activation>;
+
+/** Replace a hook's value where `mask` is 1. Mask and value broadcast to the hook's shape. */
+export interface Patch {
+  hook: string;
+  mask: { data: Uint8Array; dims: number[] };
+  value: { data: FloatArray; dims: number[] };
+}
+
+/** Which kernel of the preset a step uses. */
+export type KernelRole = 'prefill' | 'decode';
+
+/** The rows a step runs: absolute positions start … start + count − 1. */
+export interface Rows {
+  start: number;
+  count: number;
+}
+
+/** K/V rows 0 … start − 1 that a block reads before its own: [pos, kv_head, d_head] each. */
+export interface History {
+  keys: FloatArray;
+  values: FloatArray;
+}
+
+/** What a step must return, and what it must replace. */
+export interface Capture {
+  /** Full hook names; those of other stages are ignored. */
+  hooks: ReadonlySet<string>;
+  patches?: readonly Patch[];
+}
+
+export interface BlockOutput {
+  /** blocks.{i}.hook_resid_post of the rows: [1, pos, d_model]. */
+  residual: FloatArray;
+  /** This step's rows as the cache stores them: [pos, kv_head, d_head]. */
+  keys: FloatArray;
+  values: FloatArray;
+  activations: Activations;
+}
+
+export interface ExecutorOptions {
+  checkpoint: Checkpoint;
+  policy: RoundingPolicy;
+  kernels: KernelPreset;
+  threads: number;
+}
+
+const noHooks: ReadonlySet<string> = new Set();
+
+/** Runs the stages of one model under one policy and one kernel preset. */
+export class Executor {
+  readonly config: ModelConfig;
+  readonly policy: RoundingPolicy;
+  readonly kernels: KernelPreset;
+  readonly compute: 'f32' | 'f64';
+  readonly options: ExecutorOptions;
+  private readonly sessions = new Map<string, Promise<GraphSession>>();
+  /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
+  private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<GraphSession>>>();
+  private tables: RotaryTables | undefined;
+  private masks = new Map<string, Tensor>();
+
+  constructor(options: ExecutorOptions) {
+    this.options = options;
+    this.config = options.checkpoint.config;
+    this.policy = options.policy;
+    this.kernels = options.kernels;
+    this.compute = computeType(options.policy);
+  }
+
+  /** An empty cache for sequences of up to `capacity` tokens. */
+  newCache(capacity: number): KVCache {
+    const { layers, kvHeads, headDim } = this.config;
+    return new KVCache({ layers, kvHeads, headDim, compute: this.compute }, capacity);
+  }
+
+  /** Residual rows of `tokens`: [1, pos, d_model]. */
+  async embed(tokens: readonly number[], kernel: KernelRole, capture: Capture): Promise<BlockOutput['activations']> {
+    const ids = new Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]);
+    return this.run('embed', kernel, { [inputNames.tokens]: ids }, capture, ['hook_embed']);
+  }
+
+  /**
+   * One block on residual rows [1, count, d_model], reading `history` (rows 0 … start − 1) and its own new rows.
+   */
+  async block(
+    layer: number,
+    residual: FloatArray,
+    rows: Rows,
+    history: History,
+    kernel: KernelRole,
+    capture: Capture,
+  ): Promise<BlockOutput> {
+    const { hiddenSize, kvHeads, headDim } = this.config;
+    const past = [1, rows.start, kvHeads, headDim];
+    const post = hookName('resid_post', layer);
+    const feeds: Feeds = {
+      [hookName('resid_pre', layer)]: floatTensor(residual, [1, rows.count, hiddenSize]),
+      [inputNames.pastKeys(layer)]: floatTensor(history.keys, past),
+      [inputNames.pastValues(layer)]: floatTensor(history.values, past),
+      ...this.positionFeeds(rows),
+    };
+    const wanted = [post, inputNames.newKeys(layer), inputNames.newValues(layer)];
+    const found = await this.run({ block: layer }, kernel, feeds, capture, wanted);
+    const take = (name: string) => found.get(name)!.data;
+    const output = { residual: take(post), keys: take(wanted[1]), values: take(wanted[2]) };
+    for (const name of wanted) if (!capture.hooks.has(name)) found.delete(name);
+    return { ...output, activations: found };
+  }
+
+  /** Final norm and logits of residual rows [1, count, d_model]. */
+  async unembed(residual: FloatArray, count: number, kernel: KernelRole, capture: Capture): Promise<Activations> {
+    const { hiddenSize, layers } = this.config;
+    const feeds = { [hookName('resid_post', layers - 1)]: floatTensor(residual, [1, count, hiddenSize]) };
+    return this.run('unembed', kernel, feeds, capture, ['logits']);
+  }
+
+  /** The graph a step of this stage would run, with exactly these hooks and patch points. */
+  graph(
+    stage: Stage,
+    kernel: KernelRole,
+    hooks: ReadonlySet<string>,
+    patchPoints: ReadonlySet<string> = noHooks,
+  ): BuiltGraph {
+    const { checkpoint } = this.options;
+    return buildStage(stage, { checkpoint, policy: this.policy, kernel: this.kernel(kernel), hooks, patchPoints });
+  }
+
+  /** How sessions of this executor are opened. */
+  sessionOptions(kernel: KernelRole): SessionOptions {
+    const { checkpoint, threads } = this.options;
+    return { threads, prepack: this.kernel(kernel).prepack, weightsRoot: checkpoint.weightsRoot };
+  }
+
+  /** Close every session; the executor opens them again when needed. */
+  async release(): Promise<void> {
+    const sessions = await Promise.all(this.sessions.values());
+    this.sessions.clear();
+    this.recent = new WeakMap();
+    for (const session of sessions) await session.release();
+  }
+
+  private kernel(role: KernelRole): GraphKernel {
+    return role === 'prefill' ? this.kernels.prefill : this.kernels.decode;
+  }
+
+  private positionFeeds({ start, count }: Rows): Feeds {
+    const { headDim, maxPositions } = this.config;
+    this.tables ??= rotaryTables(this.config, this.policy, maxPositions);
+    const window = (table: FloatArray) => table.subarray(start * headDim, (start + count) * headDim);
+    const dims = [1, count, 1, headDim];
+    return {
+      [inputNames.cos]: floatTensor(window(this.tables.cos), dims),
+      [inputNames.sin]: floatTensor(window(this.tables.sin), dims),
+      [inputNames.mask]: this.mask(start, count),
+    };
+  }
+
+  /** Masks of the current step are shared by its layers. */
+  private mask(start: number, count: number): Tensor {
+    const key = `${start}+${count}`;
+    const known = this.masks.get(key);
+    if (known) return known;
+    if (this.masks.size >= 8) this.masks.clear();
+    const mask = floatTensor(causalMask(this.compute, start, count), [count, start + count]);
+    this.masks.set(key, mask);
+    return mask;
+  }
+
+  private async run(
+    stage: Stage,
+    kernel: KernelRole,
+    feeds: Feeds,
+    { hooks, patches = [] }: Capture,
+    always: readonly string[],
+  ): Promise<Activations> {
+    const mine = patches.filter((patch) => belongsTo(patch.hook, stage, this.config.layers));
+    const session = await this.session(stage, kernel, hooks, always, mine);
+    for (const patch of mine) {
+      feeds[`${patch.hook}.mask`] = new Tensor('bool', patch.mask.data, patch.mask.dims);
+      feeds[`${patch.hook}.patch`] = floatTensor(patch.value.data, patch.value.dims);
+    }
+    const { bindings, outputs } = session.graph;
+    const results = await session.run(feeds, outputs);
+    const activations: Activations = new Map();
+    for (const [name, { value, dtype }] of bindings) {
+      const tensor = value in feeds ? feeds[value] : (results[value] as Tensor);
+      activations.set(name, { data: floatData(tensor), dims: [...tensor.dims], dtype });
+    }
+    return activations;
+  }
+
+  private session(
+    stage: Stage,
+    kernel: KernelRole,
+    hooks: ReadonlySet<string>,
+    always: readonly string[],
+    patches: readonly Patch[],
+  ): Promise<GraphSession> {
+    const slot = `${typeof stage === 'string' ? stage : stage.block}|${kernel}`;
+    if (patches.length > 0) return this.openSession(stage, kernel, hooks, always, patches);
+    const known = this.recent.get(hooks)?.get(slot);
+    if (known) return known;
+    const session = this.openSession(stage, kernel, hooks, always, patches);
+    const slots = this.recent.get(hooks) ?? new Map<string, Promise<GraphSession>>();
+    this.recent.set(hooks, slots.set(slot, session));
+    return session;
+  }
+
+  /** The session of this stage with exactly these outputs and patch points: opened once, shared by both roles. */
+  private openSession(
+    stage: Stage,
+    kernel: KernelRole,
+    hooks: ReadonlySet<string>,
+    always: readonly string[],
+    patches: readonly Patch[],
+  ): Promise<GraphSession> {
+    const own = new Set(always.filter((name) => findHook(name, this.config.layers)));
+    for (const name of hooks) if (belongsTo(name, stage, this.config.layers)) own.add(name);
+    // Rows attention reads are views of the cache; only a patched graph has to say what it really read.
+    if (patches.length === 0) for (const name of own) if (isCacheHook(name)) own.delete(name);
+    const points = new Set(patches.map((patch) => patch.hook));
+    const { attention, prepack } = this.kernel(kernel);
+    const stageKey = typeof stage === 'string' ? stage : stage.block;
+    const key = [stageKey, attention, prepack, [...own].sort().join(), [...points].sort().join()].join('|');
+    const known = this.sessions.get(key);
+    if (known) return known;
+    const opened = GraphSession.open(this.graph(stage, kernel, own, points), this.sessionOptions(kernel));
+    this.sessions.set(key, opened);
+    return opened;
+  }
+}
+
+/** True for `blocks.{i}.attn.hook_cache_k|cache_v`. */
+export function isCacheHook(name: string): boolean {
+  return name.endsWith('.attn.hook_cache_k') || name.endsWith('.attn.hook_cache_v');
+}
+
+function belongsTo(name: string, stage: Stage, layers: number): boolean {
+  const hook = findHook(name, layers);
+  if (!hook) return false;
+  if (typeof stage === 'string') return hook.definition.stage === stage;
+  return hook.definition.stage === 'block' && hook.layer === stage.block;
+}

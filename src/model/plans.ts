@@ -1,0 +1,82 @@
+/** Plans: ordered lists of executor steps. A forward pass over some rows is the plan everything else is made of. */
+import { hookName } from '../graph/hooks.ts';
+import { typeAt } from '../graph/rounding.ts';
+import type { FloatArray } from './arrays.ts';
+import { type Activations, type Capture, type Executor, isCacheHook, type KernelRole } from './executor.ts';
+import type { KVCache } from './kv-cache.ts';
+
+/** Rows to run through the model. */
+export interface ForwardRequest {
+  /** Token ids of the rows; with `residual`, only their number counts. */
+  tokens: readonly number[];
+  /** Absolute position of the first row; rows 0 … start − 1 are read from `cache`. */
+  start: number;
+  /** Read for history; the rows of this step are written to it. */
+  cache: KVCache;
+  kernel: KernelRole;
+  capture: Capture;
+  /** First block to run (default 0); its input is `residual`. */
+  startAtLayer?: number;
+  /** Block to stop before (default: run all and unembed). */
+  stopAtLayer?: number;
+  /** [1, pos, d_model]: input of block `startAtLayer`, instead of embedding `tokens`. */
+  residual?: FloatArray;
+}
+
+export interface ForwardResult {
+  /** [pos, d_vocab]; null if the plan stopped before the unembedding. */
+  logits: FloatArray | null;
+  /** [1, pos, d_model] after the last block that ran. */
+  residual: FloatArray;
+  activations: Activations;
+}
+
+/** Run rows start … start + tokens.length − 1 through the model, extending the cache. */
+export async function forward(executor: Executor, request: ForwardRequest): Promise<ForwardResult> {
+  const { tokens, start, cache, kernel, capture } = request;
+  const { layers } = executor.config;
+  const first = request.startAtLayer ?? 0;
+  const last = Math.min(request.stopAtLayer ?? layers, layers);
+  const rows = { start, count: tokens.length };
+  const activations: Activations = new Map();
+  const keep = (found: Activations) => {
+    for (const [name, activation] of found) if (capture.hooks.has(name)) activations.set(name, activation);
+  };
+
+  let residual = request.residual;
+  if (residual === undefined) {
+    const embedded = await executor.embed(tokens, kernel, capture);
+    residual = embedded.get('hook_embed')!.data;
+    keep(embedded);
+  }
+  for (let layer = first; layer < last; layer++) {
+    const output = await executor.block(layer, residual, rows, cache.view(layer, start), kernel, capture);
+    cache.write(layer, start, output.keys, output.values);
+    residual = output.residual;
+    keep(output.activations);
+    addCacheViews(executor, activations, capture, cache, layer, start + tokens.length);
+  }
+  if (request.stopAtLayer !== undefined && request.stopAtLayer <= layers)
+    return { logits: null, residual, activations };
+  const unembedded = await executor.unembed(residual, tokens.length, kernel, capture);
+  keep(unembedded);
+  return { logits: unembedded.get('logits')!.data, residual, activations };
+}
+
+/** `hook_cache_k|v` are views of the cache, not outputs of the graph (unless a patched graph returned them). */
+function addCacheViews(
+  executor: Executor,
+  activations: Activations,
+  { hooks }: Capture,
+  cache: KVCache,
+  layer: number,
+  length: number,
+): void {
+  const { kvHeads, headDim } = executor.config;
+  const { keys, values } = cache.view(layer, length);
+  for (const [kind, data] of [['attn.cache_k', keys] as const, ['attn.cache_v', values] as const]) {
+    const name = hookName(kind, layer);
+    if (!hooks.has(name) || !isCacheHook(name) || activations.has(name)) continue;
+    activations.set(name, { data, dims: [1, length, kvHeads, headDim], dtype: typeAt(executor.policy, 'kv') });
+  }
+}

@@ -1,0 +1,54 @@
+/** What depends on positions alone: rotary tables and masks, computed once here and fed to every graph. */
+import type { ModelConfig, RopeParameters } from '../checkpoint/types.ts';
+import { computeType, constantsType, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
+import { roundTo } from '../numerics/half.ts';
+import { allocate, type FloatArray } from './arrays.ts';
+
+/** cos and sin, [position, d_head], both halves of a row equal. */
+export interface RotaryTables {
+  cos: FloatArray;
+  sin: FloatArray;
+}
+
+/**
+ * Inverse frequencies f_i = θ^(−2i/d_head), i < d_head / 2, in double.
+ * Source: Su et al. 2021 (RoFormer), eq. 15; Hugging Face `modeling_rope_utils`, type `default`.
+ */
+export function inverseFrequencies(rope: RopeParameters, headDim: number): Float64Array {
+  return Float64Array.from({ length: headDim / 2 }, (_, i) => 1 / rope.theta ** ((2 * i) / headDim));
+}
+
+/**
+ * Tables for positions 0 … count − 1.
+ *
+ * With float32 constants: inv_freq is the float32 of the double power, the angle the float32 product, cos and sin
+ * those of that angle rounded once to float32, then to the policy's `rotary_table` type. With float64 constants
+ * everything is double.
+ */
+export function rotaryTables(config: ModelConfig, policy: RoundingPolicy, count: number): RotaryTables {
+  const { headDim } = config;
+  const half = headDim / 2;
+  const frequencies = inverseFrequencies(config.rope, headDim);
+  const constants = constantsType(policy);
+  const table = typeAt(policy, 'rotary_table');
+  const cos = allocate(computeType(policy), count * headDim);
+  const sin = allocate(computeType(policy), count * headDim);
+  const store = (value: number) => roundTo(table, roundTo(constants, value));
+  for (let position = 0; position < count; position++) {
+    for (let i = 0; i < half; i++) {
+      const angle = roundTo(constants, position * roundTo(constants, frequencies[i]));
+      const at = position * headDim + i;
+      cos[at] = cos[at + half] = store(Math.cos(angle));
+      sin[at] = sin[at + half] = store(Math.sin(angle));
+    }
+  }
+  return { cos, sin };
+}
+
+/** Additive causal mask [rows, start + rows] of query rows start, start + 1, …: 0 where visible, −inf after the row. */
+export function causalMask(compute: 'f32' | 'f64', start: number, rows: number): FloatArray {
+  const length = start + rows;
+  const mask = allocate(compute, rows * length);
+  for (let row = 0; row < rows; row++) mask.fill(-Infinity, row * length + start + row + 1, (row + 1) * length);
+  return mask;
+}

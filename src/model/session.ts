@@ -1,0 +1,79 @@
+/** The one place that creates inference sessions and sets their options. */
+import { InferenceSession, type Tensor } from 'onnxruntime-node';
+import { RunError } from '../errors.ts';
+import type { BuiltGraph } from '../graph/builder.ts';
+import { encodeModel } from '../graph/onnx/codec.ts';
+
+/** What changes how a session computes or loads; everything else is fixed here. */
+export interface SessionOptions {
+  /** Intra-op threads. */
+  threads: number;
+  /** False sets `session.disable_prepacking`: another reduction order in weight matmuls with one row. */
+  prepack: boolean;
+  /** Folder that external weights are relative to. */
+  weightsRoot: string;
+  /** Write the graph that really runs to this path. */
+  optimizedModelPath?: string;
+}
+
+/**
+ * The options every session is opened with.
+ *
+ * Level `basic` keeps the operators of both precisions the same apart from casts; `extended` would fuse one arm only.
+ * Spinning is off because one session per layer would otherwise burn a core between layers.
+ */
+export function runtimeOptions(options: SessionOptions): InferenceSession.SessionOptions {
+  return {
+    executionProviders: ['cpu'],
+    graphOptimizationLevel: 'basic',
+    executionMode: 'sequential',
+    intraOpNumThreads: options.threads,
+    interOpNumThreads: 1,
+    ...(options.optimizedModelPath === undefined ? {} : { optimizedModelFilePath: options.optimizedModelPath }),
+    extra: {
+      session: {
+        intra_op: { allow_spinning: '0' },
+        ...(options.prepack ? {} : { disable_prepacking: '1' }),
+        model_external_initializers_file_folder_path: options.weightsRoot,
+      },
+    },
+  };
+}
+
+export type Feeds = Record<string, Tensor>;
+
+/** One graph, loaded. Feed and fetch names are validated: the runtime ignores unknown feeds silently. */
+export class GraphSession {
+  readonly graph: BuiltGraph;
+  private readonly session: InferenceSession;
+  private readonly inputs: ReadonlySet<string>;
+
+  private constructor(graph: BuiltGraph, session: InferenceSession) {
+    this.graph = graph;
+    this.session = session;
+    this.inputs = new Set(session.inputNames);
+  }
+
+  /** Load a built graph. @throws RunError if the runtime refuses it. */
+  static async open(graph: BuiltGraph, options: SessionOptions): Promise<GraphSession> {
+    try {
+      const session = await InferenceSession.create(encodeModel(graph.model), runtimeOptions(options));
+      return new GraphSession(graph, session);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+      throw new RunError(`${graph.model.graph?.name}: ONNX Runtime cannot load this graph (${reason})`);
+    }
+  }
+
+  /** Run with these inputs; fetches graph outputs by name. */
+  async run(feeds: Feeds, fetches: readonly string[]): Promise<InferenceSession.OnnxValueMapType> {
+    for (const name of Object.keys(feeds)) {
+      if (!this.inputs.has(name)) throw new Error(`${this.graph.model.graph?.name}: no input named ${name}`);
+    }
+    return this.session.run(feeds, fetches);
+  }
+
+  async release(): Promise<void> {
+    await this.session.release();
+  }
+}
