@@ -145,10 +145,11 @@ export class GraphBuilder {
     return { name: key, type: tensorTypes[tensor.dtype], constant: true };
   }
 
-  /** Convert a stored tensor (or rows of one) to the compute type and round it at place `weights`. */
+  /** Round a stored tensor (or rows of one) at place `weights` and bring it to the compute type. */
   convert(value: Value): Value {
-    const converted = value.type === this.compute ? value : this.cast(value, this.compute);
-    return this.round({ ...converted, type: value.type }, 'weights');
+    const target = typeAt(this.policy, 'weights');
+    const rounded = contains(target, value.type) ? value : this.cast(value, target);
+    return rounded.type === this.compute ? rounded : { ...this.cast(rounded, this.compute), type: rounded.type };
   }
 
   /** A checkpoint tensor in the compute type, rounded at place `weights`; folded to a constant at load. */
