@@ -157,6 +157,17 @@ export class Executor {
     return { threads, prepack: this.kernel(kernel).prepack, weightsRoot: checkpoint.weightsRoot };
   }
 
+  /**
+   * Load a graph as this executor loads its own; the caller releases it.
+   * @param optimizedModelPath where to write the graph that really runs, if wanted.
+   */
+  openGraph(graph: BuiltGraph, kernel: KernelRole, optimizedModelPath?: string): Promise<GraphSession> {
+    return GraphSession.open(graph, {
+      ...this.sessionOptions(kernel),
+      ...(optimizedModelPath === undefined ? {} : { optimizedModelPath }),
+    });
+  }
+
   /** Close every session; the executor opens them again when needed. */
   async release(): Promise<void> {
     const sessions = await Promise.all(this.sessions.values());
@@ -169,7 +180,8 @@ export class Executor {
     return role === 'prefill' ? this.kernels.prefill : this.kernels.decode;
   }
 
-  private positionFeeds({ start, count }: Rows): Feeds {
+  /** What depends on positions alone: rotary rows and the mask of these rows. */
+  protected positionFeeds({ start, count }: Rows): Feeds {
     const { headDim, maxPositions } = this.config;
     this.tables ??= rotaryTables(this.config, this.policy, maxPositions);
     const window = (table: FloatArray) => table.subarray(start * headDim, (start + count) * headDim);
@@ -250,7 +262,7 @@ export class Executor {
     const key = [stageKey, attention, prepack, [...own].sort().join(), [...points].sort().join()].join('|');
     const known = this.sessions.get(key);
     if (known) return known;
-    const opened = GraphSession.open(this.graph(stage, kernel, own, points), this.sessionOptions(kernel));
+    const opened = this.openGraph(this.graph(stage, kernel, own, points), kernel);
     this.sessions.set(key, opened);
     return opened;
   }
