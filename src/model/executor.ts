@@ -72,6 +72,9 @@ export interface ExecutorOptions {
 
 const noHooks: ReadonlySet<string> = new Set();
 
+/** Run for the result alone. */
+export const captureNothing: Capture = { hooks: noHooks };
+
 /** Runs the stages of one model under one policy and one kernel preset. */
 export class Executor {
   readonly config: ModelConfig;

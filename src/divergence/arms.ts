@@ -1,0 +1,78 @@
+/**
+ * The two arms. At step t the sequence has n tokens; row n − 1 decides the next one.
+ *
+ * - uncached: all n rows are run with no past.
+ * - cached: the prompt is run once; then each step runs the newest rows alone, reading what earlier steps wrote.
+ *
+ * The uncached arm has an exact stand-in: decoding with two or more rows, which the null and prefix gates show to be
+ * bit-identical to recomputation. It costs two rows per step instead of n.
+ */
+
+import type { FloatArray } from '../model/arrays.ts';
+import type { Activations, Capture, Executor, KernelRole } from '../model/executor.ts';
+import type { KVCache } from '../model/kv-cache.ts';
+import { forward } from '../model/plans.ts';
+
+/** What one arm computed at one step. */
+export interface ArmStep {
+  /** Number of tokens of the sequence; the newest position is n − 1. */
+  n: number;
+  /** First row this step ran; rows start … n − 1 of the cache were written. */
+  start: number;
+  /** Logits of row n − 1: [d_vocab]. */
+  logits: FloatArray;
+  /** Captured tensors of rows start … n − 1 (cache hooks: of rows 0 … n − 1). */
+  activations: Activations;
+}
+
+/** How the uncached arm is computed. */
+export type UncachedPlan = 'recompute' | 'stand-in';
+
+/** One arm of one prompt: a cache and a rule for which rows a step runs. */
+export class Arm {
+  readonly cache: KVCache;
+  private readonly executor: Executor;
+  private readonly kernel: KernelRole;
+  private readonly rows: number;
+
+  private constructor(executor: Executor, capacity: number, kernel: KernelRole, rows: number) {
+    this.executor = executor;
+    this.cache = executor.newCache(capacity);
+    this.kernel = kernel;
+    this.rows = rows;
+  }
+
+  /** The cached arm: `decodeRows` rows are run at each step, overwriting the cache. */
+  static cached(executor: Executor, capacity: number, decodeRows: number): Arm {
+    return new Arm(executor, capacity, 'decode', decodeRows);
+  }
+
+  /** The uncached arm, recomputed in full or through its stand-in of `standInRows` ≥ 2 rows. */
+  static uncached(executor: Executor, capacity: number, plan: UncachedPlan, standInRows = 2): Arm {
+    return new Arm(executor, capacity, 'prefill', plan === 'recompute' ? Number.POSITIVE_INFINITY : standInRows);
+  }
+
+  /** Run the whole prompt: step 0, with the preset's prefill kernel in both arms. */
+  prefill(tokens: readonly number[], capture: Capture): Promise<ArmStep> {
+    return this.run(tokens, 0, 'prefill', capture);
+  }
+
+  /** Run the newest rows of `tokens`; all but the newest token have been run before. */
+  step(tokens: readonly number[], capture: Capture): Promise<ArmStep> {
+    return this.run(tokens, Math.max(0, tokens.length - this.rows), this.kernel, capture);
+  }
+
+  private async run(tokens: readonly number[], start: number, kernel: KernelRole, capture: Capture): Promise<ArmStep> {
+    const n = tokens.length;
+    const result = await forward(this.executor, {
+      tokens: tokens.slice(start),
+      start,
+      cache: this.cache,
+      kernel,
+      capture,
+    });
+    const { vocabSize } = this.executor.config;
+    if (result.logits === null) throw new Error('an arm runs all layers');
+    return { n, start, logits: result.logits.slice((n - start - 1) * vocabSize), activations: result.activations };
+  }
+}

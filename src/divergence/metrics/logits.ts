@@ -1,0 +1,148 @@
+/**
+ * Distances between two rows of logits, in float64 on raw temperature-1 logits.
+ *
+ * With d_j = z_c,j − z_u,j and p = softmax(z_u), the cached distribution is q_j = p_j e^{d_j} / Σ p e^{d}. Every distance
+ * is computed from d through expm1 and log1p, so that a divergence of 1e-12 keeps its digits; subtracting two
+ * log-softmaxes would not.
+ */
+
+import type { StorageType } from '../../numerics/types.ts';
+import { accumulate, createComparison, finish, type RowStatistics } from './row-comparison.ts';
+
+type FloatArray = Float32Array | Float64Array;
+
+/** One arm's choice: the largest logit (lowest index on ties), its lead over the second, and whether it is tied. */
+export interface TopLogit {
+  token: number;
+  margin: number;
+  tie: boolean;
+}
+
+/** Everything steps.arrow says about two rows of logits. */
+export interface LogitsComparison {
+  nDiffer: number;
+  maxAbs: number;
+  relL2: number;
+  /** L2 norm of the difference of mean-centred logits. */
+  l2Centred: number;
+  /** KL(uncached ‖ cached), nats. */
+  kl: number;
+  /** Jensen–Shannon divergence, nats. */
+  js: number;
+  /** Total variation, 0 … 1. */
+  tv: number;
+  cached: TopLogit;
+  uncached: TopLogit;
+}
+
+/** Compare two rows of logits [d_vocab]. */
+export function compareLogits(cached: FloatArray, uncached: FloatArray, dtype: StorageType): LogitsComparison {
+  const comparison = createComparison();
+  accumulate(comparison, cached, uncached, { dtype, rowLength: cached.length });
+  const statistics: RowStatistics = finish(comparison);
+  const tops = { cached: topLogit(cached), uncached: topLogit(uncached) };
+  const base = { nDiffer: statistics.n_differ, maxAbs: statistics.max_abs, relL2: statistics.rel_l2, ...tops };
+  if (statistics.n_differ === 0) return { ...base, l2Centred: 0, kl: 0, js: 0, tv: 0 };
+  return { ...base, l2Centred: centredDistance(cached, uncached), ...divergences(cached, uncached) };
+}
+
+/** The largest logit. */
+export function topLogit(logits: FloatArray): TopLogit {
+  let token = 0;
+  let second = -Infinity;
+  for (let j = 1; j < logits.length; j++) {
+    if (logits[j] > logits[token]) {
+      second = logits[token];
+      token = j;
+    } else if (logits[j] > second) second = logits[j];
+  }
+  const margin = logits.length > 1 ? logits[token] - second : Infinity;
+  return { token, margin, tie: margin === 0 };
+}
+
+/** ‖(a − mean a) − (b − mean b)‖₂. */
+export function centredDistance(a: FloatArray, b: FloatArray): number {
+  const n = a.length;
+  let mean = 0;
+  for (let j = 0; j < n; j++) mean += a[j] - b[j];
+  mean /= n;
+  let sum = 0;
+  for (let j = 0; j < n; j++) sum += (a[j] - b[j] - mean) ** 2;
+  return Math.sqrt(sum);
+}
+
+/** KL(p ‖ q), JS and TV of p = softmax(uncached) and q = softmax(cached). */
+export function divergences(cached: FloatArray, uncached: FloatArray): { kl: number; js: number; tv: number } {
+  const n = uncached.length;
+  const p = softmax(uncached);
+  // Shifting d by its mean under p leaves q unchanged and keeps every term small.
+  let shift = 0;
+  for (let j = 0; j < n; j++) shift += p[j] * (cached[j] - uncached[j]);
+  let growth = 0; // Σ p (e^d − 1)
+  for (let j = 0; j < n; j++) growth += p[j] * Math.expm1(cached[j] - uncached[j] - shift);
+  const logScale = Math.log1p(growth);
+  let kl = 0;
+  let tv = 0;
+  let js = 0;
+  for (let j = 0; j < n; j++) {
+    if (p[j] === 0) continue;
+    const d = cached[j] - uncached[j] - shift - logScale; // log q/p
+    const change = Math.expm1(d); // q/p − 1
+    // Σ p (change − d) = KL, because Σ p·change = 0; every term is ≥ 0, so nothing cancels.
+    kl += p[j] * excess(d, change);
+    tv += p[j] * Math.abs(change);
+    js += p[j] * jsTerm(d, change);
+  }
+  return { kl: Math.max(0, kl), js: Math.max(0, js), tv: tv / 2 };
+}
+
+/** e^d − 1 − d without cancellation near 0. */
+function excess(d: number, expm1: number): number {
+  if (Math.abs(d) > 1e-3) return expm1 - d;
+  return d * d * (1 / 2 + d * (1 / 6 + d * (1 / 24 + d / 120)));
+}
+
+/** ½[log(2/(1+r)) + r log(2r/(1+r))] with r = q/p = e^d; ≥ 0 after adding multiples of r − 1, which sum to 0 over p. */
+function jsTerm(d: number, change: number): number {
+  if (Math.abs(d) <= 1e-3) return (change * change * (1 - change / 2 + (7 * change * change) / 24)) / 8;
+  const r = change + 1;
+  const logMean = Math.log1p(change / 2);
+  return (-logMean + r * (d - logMean)) / 2;
+}
+
+function softmax(logits: FloatArray): Float64Array {
+  let max = -Infinity;
+  for (let j = 0; j < logits.length; j++) if (logits[j] > max) max = logits[j];
+  const p = new Float64Array(logits.length);
+  let sum = 0;
+  for (let j = 0; j < logits.length; j++) sum += p[j] = Math.exp(logits[j] - max);
+  for (let j = 0; j < logits.length; j++) p[j] /= sum;
+  return p;
+}
+
+/** Total variation of two distributions. */
+export function totalVariation(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let j = 0; j < a.length; j++) sum += Math.abs(a[j] - b[j]);
+  return sum / 2;
+}
+
+/** Errors of both arms to the oracle: centred L2, and the cosine between the two centred error vectors (null if one is 0). */
+export function oracleErrors(
+  cached: FloatArray,
+  uncached: FloatArray,
+  oracle: FloatArray,
+): { cached: number; uncached: number; cosine: number | null } {
+  const errors = { cached: centredDistance(cached, oracle), uncached: centredDistance(uncached, oracle) };
+  const n = oracle.length;
+  let meanC = 0;
+  let meanU = 0;
+  for (let j = 0; j < n; j++) {
+    meanC += cached[j] - oracle[j];
+    meanU += uncached[j] - oracle[j];
+  }
+  let dot = 0;
+  for (let j = 0; j < n; j++) dot += (cached[j] - oracle[j] - meanC / n) * (uncached[j] - oracle[j] - meanU / n);
+  const norms = errors.cached * errors.uncached;
+  return { ...errors, cosine: norms === 0 ? null : dot / norms };
+}

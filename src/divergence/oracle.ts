@@ -1,0 +1,28 @@
+/**
+ * The float64 oracle of a run: its rounded weights, constants and rotary tables, everything else in double, on the
+ * uncached arm's tokens. It says which arm is closer to the truth the rounding departs from.
+ */
+import { oracleOf } from '../graph/rounding.ts';
+import type { FloatArray } from '../model/arrays.ts';
+import { captureNothing, Executor } from '../model/executor.ts';
+import { forward } from '../model/plans.ts';
+
+/** Above this many parameters the oracle is off: it would need eight bytes for each. */
+export const oracleParameterLimit = 200e6;
+
+/** An oracle for an executor's model and policy, or null where the policy is float64 itself or the model is too large. */
+export function openOracle(executor: Executor): Executor | null {
+  const { checkpoint, policy } = executor.options;
+  let parameters = 0;
+  for (const tensor of checkpoint.tensors.values()) parameters += tensor.shape.reduce((a, b) => a * b, 1);
+  if (policy.compute === 'float64' || parameters > oracleParameterLimit) return null;
+  return new Executor({ ...executor.options, policy: oracleOf(policy) });
+}
+
+/** Oracle logits of rows first … tokens.length − 1, from one forward pass: [rows, d_vocab]. */
+export async function oracleLogits(oracle: Executor, tokens: readonly number[], first: number): Promise<FloatArray> {
+  const cache = oracle.newCache(tokens.length);
+  const { logits } = await forward(oracle, { tokens, start: 0, cache, kernel: 'prefill', capture: captureNothing });
+  if (logits === null) throw new Error('the oracle runs all layers');
+  return logits.subarray(first * oracle.config.vocabSize);
+}

@@ -1,0 +1,72 @@
+/** What one prompt contributes to a run: rows of the Arrow tables and the counts the summary is made of. */
+import type { StorageType } from '../numerics/types.ts';
+import type { LogitsComparison } from './metrics/logits.ts';
+import type { RowStatistics } from './metrics/row-comparison.ts';
+import type { Origin } from './summary.ts';
+
+export type Protocol = 'teacher-forced' | 'free-running';
+
+/** One row of steps.arrow without the run's condition and prompt. */
+export interface StepRecord {
+  protocol: Protocol;
+  step: number;
+  position: number;
+  tokenCached: number;
+  tokenUncached: number;
+  flip: boolean | null;
+  divergedBefore: boolean;
+  logits: LogitsComparison;
+  tvProcessed: number | null;
+  errorCached: number | null;
+  errorUncached: number | null;
+  errorCosine: number | null;
+}
+
+/** One row of layers.arrow without the run's condition and prompt. */
+export interface LayerRecord {
+  step: number;
+  position: number;
+  layer: number;
+  hook: string;
+  kind: string;
+  dtype: StorageType;
+  statistics: RowStatistics;
+  added: number | null;
+  viaHistory: number | null;
+  viaResidual: number | null;
+}
+
+/** One row of an activations file. */
+export interface ActivationRecord {
+  kind: string;
+  hook: string;
+  layer: number;
+  arm: 'cached' | 'uncached';
+  step: number;
+  position: number;
+  token: number;
+  dtype: StorageType;
+  /** Sizes of the remaining axes, and their names. */
+  shape: number[];
+  axes: string[];
+  value: Float32Array | Float64Array;
+}
+
+/** What became of one prompt. */
+export interface PromptResult {
+  index: number;
+  prompt: string;
+  steps: StepRecord[];
+  layers: LayerRecord[];
+  activations: ActivationRecord[];
+  /** New tokens of each arm; free-running, or the forced continuation. */
+  tokensCached: number[];
+  tokensUncached: number[];
+  /** All origins of the first differing step, in execution order; empty if nothing differed. */
+  origins: Origin[];
+  /** Teacher-forced steps ≥ 1 in which some compared element differs. */
+  differingSteps: number;
+  spotChecks: { steps: number; failed: number };
+  /** The uncached arm was recomputed in full instead of through its stand-in. */
+  recomputed: boolean;
+}

@@ -1,0 +1,10 @@
+/** Choosing the next token. */
+export { argmax, chooseToken, type DrawKey } from './choose.ts';
+export {
+  resolveStrategy,
+  type SamplingStrategy,
+  type Strategy,
+  type StrategyOptions,
+  strategyName,
+} from './strategy.ts';
+export { processedProbabilities, softmax } from './warpers.ts';
