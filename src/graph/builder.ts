@@ -189,10 +189,12 @@ export class GraphBuilder {
   expose(name: string, x: Value, dims: (number | string)[]): void {
     const known = this.publicNames.get(x.name);
     const isInput = this.graphInputs.some((info) => info.name === x.name);
-    this.bindings.set(name, { value: known ?? (isInput ? x.name : name), dtype: x.type });
+    // A patched block input is another value than the input that already bears the hook's name.
+    const output = this.graphInputs.some((info) => info.name === name) ? `${name}.patched` : name;
+    this.bindings.set(name, { value: known ?? (isInput ? x.name : output), dtype: x.type });
     if (known !== undefined || isInput) return;
-    this.publicNames.set(x.name, name);
-    this.graphOutputs.push(valueInfo(name, storageTypes[this.compute], dims));
+    this.publicNames.set(x.name, output);
+    this.graphOutputs.push(valueInfo(output, storageTypes[this.compute], dims));
   }
 
   /** True if a hook was selected as output or patch point. */

@@ -1,0 +1,116 @@
+/** Make a subject ready for its gates: choose the tokens, open the executor, compute shared runs once. */
+import { modelHooks } from '../../graph/hooks.ts';
+import type { FloatArray } from '../../model/arrays.ts';
+import { type Activations, Executor, type ExecutorOptions, isCacheHook } from '../../model/executor.ts';
+import { Arm, type ArmStep } from '../arms.ts';
+import type { Captured } from './difference.ts';
+import { runInFreshProcess } from './fresh-process.ts';
+import type { AuditRecord, GateContext, GateSubject, Scale } from './gate.ts';
+
+/** Honest runs are kept for the next gate up to this many bytes. */
+const keptBytes = 256 * 1024 * 1024;
+const defaultSteps = 8;
+
+/** A context for one pass over the gates. The caller releases its `executor`. */
+export async function prepareContext(
+  subject: GateSubject,
+  scale: Scale,
+  audited: AuditRecord | null = null,
+): Promise<GateContext> {
+  const { checkpoint, policy, kernels, threads, prompt } = subject;
+  if (prompt.tokens.length === 0) throw new Error('gates need a prompt of at least one token');
+  const open =
+    subject.open ??
+    ((overrides?: Partial<ExecutorOptions>) => new Executor({ checkpoint, policy, kernels, threads, ...overrides }));
+  const executor = open();
+  const hooks: ReadonlySet<string> = new Set(
+    modelHooks(executor.config.layers)
+      .filter((hook) => !hook.definition.optIn)
+      .map((hook) => hook.name),
+  );
+  const tokens = await forcedTokens(executor, subject);
+  const lengths = tokens.slice(prompt.tokens.length).map((_, step) => prompt.tokens.length + step + 1);
+
+  const honestRuns = new Map<number, Promise<Captured>>();
+  let bytes = 0;
+  const honest = async (n: number): Promise<Captured> => {
+    const known = honestRuns.get(n);
+    if (known) return known;
+    const run = Arm.uncached(executor, n, 'recompute').prefill(tokens.slice(0, n), { hooks }).then(snapshot);
+    const size = sizeOf((await run).activations);
+    if (bytes + size <= keptBytes) {
+      honestRuns.set(n, run);
+      bytes += size;
+    }
+    return run;
+  };
+
+  let cachedRun: Promise<readonly Captured[]> | undefined;
+  const cached = () => {
+    cachedRun ??= runCachedArm(executor, tokens, prompt.tokens.length, subject.decodeRows, hooks);
+    return cachedRun;
+  };
+  return {
+    ...subject,
+    open,
+    fresh: subject.fresh ?? runInFreshProcess,
+    scale,
+    tokens,
+    lengths,
+    executor,
+    hooks,
+    audited,
+    honest,
+    cached,
+  };
+}
+
+/** The prompt and its continuation, prolonged greedily by the uncached arm. */
+async function forcedTokens(executor: Executor, subject: GateSubject): Promise<number[]> {
+  const { prompt, continuation = [], maxSteps = defaultSteps } = subject;
+  const end = Math.min(prompt.tokens.length + maxSteps, executor.config.maxPositions);
+  const tokens = [...prompt.tokens, ...continuation].slice(0, end);
+  const none: ReadonlySet<string> = new Set();
+  while (tokens.length < end) {
+    const { logits } = await Arm.uncached(executor, tokens.length, 'recompute').prefill(tokens, { hooks: none });
+    tokens.push(greedyToken(logits));
+  }
+  return tokens;
+}
+
+/** Index of the largest logit, the lowest on ties; 0 where none is larger (NaN: the finite gate reports it). */
+export function greedyToken(logits: FloatArray): number {
+  let best = 0;
+  for (let token = 1; token < logits.length; token++) if (logits[token] > logits[best]) best = token;
+  return best;
+}
+
+async function runCachedArm(
+  executor: Executor,
+  tokens: readonly number[],
+  promptLength: number,
+  decodeRows: number,
+  hooks: ReadonlySet<string>,
+): Promise<readonly Captured[]> {
+  const arm = Arm.cached(executor, tokens.length, decodeRows);
+  const runs = [snapshot(await arm.prefill(tokens.slice(0, promptLength), { hooks }))];
+  for (let n = promptLength + 1; n <= tokens.length; n++) {
+    runs.push(snapshot(await arm.step(tokens.slice(0, n), { hooks })));
+  }
+  return runs;
+}
+
+/** Copy the views of the cache: later steps write to it. */
+function snapshot({ start, n, activations }: ArmStep): Captured {
+  const copies: Activations = new Map();
+  for (const [name, activation] of activations) {
+    copies.set(name, isCacheHook(name) ? { ...activation, data: activation.data.slice() } : activation);
+  }
+  return { start, n, activations: copies };
+}
+
+function sizeOf(activations: Activations): number {
+  let bytes = 0;
+  for (const { data } of activations.values()) bytes += data.byteLength;
+  return bytes;
+}

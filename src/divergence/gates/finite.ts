@@ -1,0 +1,81 @@
+/**
+ * Gate 10. No NaN anywhere; infinities only where the policy's type can overflow, and then counted with their hook.
+ * Masked scores are −inf by construction and are left out; nothing else is masked or dropped.
+ */
+import { findHook } from '../../graph/hooks.ts';
+import { canOverflow } from '../../graph/rounding.ts';
+import { formats } from '../../numerics/types.ts';
+import type { Captured } from './difference.ts';
+import { always, count, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+
+export const finite: Gate = {
+  name: 'finite',
+  class: 'identification',
+  claim: 'no NaN at any hook; infinities only where the policy can overflow; subnormals counted',
+  required: (context) => (canOverflow(context.policy) ? '0 NaN; infinities counted' : '0 NaN, 0 infinities'),
+  failing: 'a checkpoint with a NaN weight; activations beyond float32',
+  appliesTo: always,
+  measure,
+};
+
+async function measure(context: GateContext): Promise<Measurement> {
+  const { hooks, policy, prompt, lengths, tokens } = context;
+  const counts = { elements: 0, nan: new Places(), infinite: new Places(), subnormal: new Places() };
+  const steps = await context.cached();
+  const runs = [
+    ...steps.map((run) => ['cached', run] as const),
+    ['uncached', await context.honest(tokens.length)] as const,
+  ];
+  for (const [arm, run] of runs) {
+    for (const hook of hooks) counts.elements += scan(run, hook, `${hook} (${arm} arm, n = ${run.n})`, counts);
+  }
+  const { nan, infinite, subnormal } = counts;
+  return {
+    passed: nan.total === 0 && (infinite.total === 0 || canOverflow(policy)),
+    measured:
+      `of ${count(counts.elements)} elements: ` +
+      [nan.describe('NaN'), infinite.describe('infinite'), subnormal.describe('subnormal')].join(', '),
+    scope: `prompt ${prompt.id}, cached arm at prefill and ${lengthScope(lengths)}, uncached arm at n = ${tokens.length}, every hook, masked scores excluded`,
+  };
+}
+
+/** How often, and where first. */
+class Places {
+  total = 0;
+  private first = '';
+
+  add(place: string): void {
+    if (this.total++ === 0) this.first = place;
+  }
+
+  describe(what: string): string {
+    return `${count(this.total)} ${what}${this.total > 0 ? ` (first ${this.first})` : ''}`;
+  }
+}
+
+/** Count one tensor; returns how many elements were looked at. */
+function scan(
+  run: Captured,
+  hook: string,
+  place: string,
+  { nan, infinite, subnormal }: { nan: Places; infinite: Places; subnormal: Places },
+): number {
+  const { data, dims, dtype } = run.activations.get(hook)!;
+  const smallestNormal = 2 ** formats[dtype].minExponent;
+  const isScores = findHook(hook, Number.POSITIVE_INFINITY)?.definition.kind === 'attn.attn_scores';
+  const [rows, keys] = dims.slice(-2);
+  let looked = data.length;
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i];
+    const magnitude = Math.abs(value);
+    if (magnitude >= smallestNormal && magnitude < Infinity) continue;
+    if (isScores && i % keys > run.start + (Math.floor(i / keys) % rows)) {
+      looked--;
+      if (value === -Infinity) continue;
+    }
+    if (Number.isNaN(value)) nan.add(place);
+    else if (magnitude === Infinity) infinite.add(place);
+    else if (magnitude > 0) subnormal.add(place);
+  }
+  return looked;
+}

@@ -1,0 +1,40 @@
+/** Run both arms in a process of its own and get their digests back: nothing is shared but the files on disk. */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { RunError } from '../../errors.ts';
+import type { ArmDigests, ArmsRequest } from './arm-digests.ts';
+
+/** The built worker beside this file; from the sources it is the one under `dist/`, which `npm test` builds first. */
+function workerFile(): string {
+  const here = import.meta.url;
+  const built = here.endsWith('.ts') ? here.replace(/\/src\/(?!.*\/src\/)/, '/dist/') : here;
+  return fileURLToPath(new URL('./arms-worker.js', built));
+}
+
+/** @throws RunError if the process fails. */
+export function runInFreshProcess(request: ArmsRequest): Promise<ArmDigests> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [workerFile()], { stdio: ['pipe', 'pipe', 'pipe'] });
+    let output = '';
+    let errors = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(parseDigests(output));
+      else
+        reject(
+          new RunError(`the fresh process of gate repeat ended with code ${code}: ${errors.trim().split('\n')[0]}`),
+        );
+    });
+    child.stdin.end(JSON.stringify(request));
+  });
+}
+
+function parseDigests(text: string): ArmDigests {
+  const value: unknown = JSON.parse(text);
+  const digests: ArmDigests = {};
+  if (typeof value !== 'object' || value === null) throw new Error('the fresh process wrote no digests');
+  for (const [key, digest] of Object.entries(value)) digests[key] = String(digest);
+  return digests;
+}

@@ -1,0 +1,87 @@
+/**
+ * Gate 7. The cell (history recomputed, kernel prefill) of the 2×2, computed through the patch path: all n rows run and,
+ * at every layer's read, K/V rows 0 … n − 2 are overwritten with the uncached arm's. It must be the uncached arm.
+ *
+ * A patch path that ignored its patches would pass, so one marked row must also be read back and reach the output.
+ */
+import { hookName } from '../../graph/hooks.ts';
+import type { Activations, Patch } from '../../model/executor.ts';
+import { forward } from '../../model/plans.ts';
+import { type Captured, compareRuns, equalityRule, hookRows, rowTolerance, Tally } from './difference.ts';
+import { type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+
+export const fullPatch: Gate = {
+  name: 'full-patch',
+  class: 'harness',
+  claim: 'history and kernel both replaced, through the patch path, equal honest recomputation',
+  required: (context) => `${equalityRule(context.policy)}; a marked row is read back`,
+  failing: 'a K row that arrives scaled by 1 + 2^-8; patches that are ignored',
+  appliesTo: (context) => (context.lengths.length > 0 ? true : 'no decode step fits into the context'),
+  measure,
+};
+
+async function measure(context: GateContext): Promise<Measurement> {
+  const { hooks, lengths, policy, prompt } = context;
+  const tally = new Tally(rowTolerance(policy));
+  for (const n of lengths) {
+    const honest = await context.honest(n);
+    const patched = await runPatched(context, honest, historyPatches(context, honest));
+    compareRuns(tally, hooks, patched, honest, { from: n - 1, to: n });
+  }
+  const mark = await checkMark(context, lengths[0]);
+  return {
+    passed: tally.equal && mark === null,
+    measured: `${tally.describe()}; ${mark ?? 'the marked row was read back'}`,
+    scope: `prompt ${prompt.id}, ${lengthScope(lengths)}, row n − 1 of every hook and all rows read, the uncached arm's kernels`,
+  };
+}
+
+async function runPatched(
+  { executor, hooks, tokens }: GateContext,
+  { n }: Captured,
+  patches: Patch[],
+): Promise<Captured> {
+  const cache = executor.newCache(n);
+  const capture = { hooks, patches };
+  const { activations } = await forward(executor, {
+    tokens: tokens.slice(0, n),
+    start: 0,
+    cache,
+    kernel: 'prefill',
+    capture,
+  });
+  return { start: 0, n, activations };
+}
+
+/** Overwrite rows 0 … n − 2 of what every layer reads with the rows of `source`. */
+function historyPatches({ executor }: GateContext, { n, activations }: Captured): Patch[] {
+  const mask = new Uint8Array(n).fill(1, 0, n - 1);
+  return Array.from({ length: executor.config.layers }, (_, layer) =>
+    (['attn.cache_k', 'attn.cache_v'] as const).map((kind) => {
+      const hook = hookName(kind, layer);
+      const { data, dims } = activations.get(hook)!;
+      return { hook, mask: { data: mask, dims: [1, n, 1, 1] }, value: { data, dims } };
+    }),
+  ).flat();
+}
+
+/** Write a marked row into layer 0's values; null if it was read and used, else what went wrong. */
+async function checkMark(context: GateContext, n: number): Promise<string | null> {
+  const honest = await context.honest(n);
+  const values = hookName('attn.cache_v', 0);
+  const original = honest.activations.get(values)!;
+  const rowSize = original.data.length / n;
+  const marked = { ...original, data: original.data.slice() };
+  for (let i = 0; i < rowSize; i++) marked.data[i] = i % 2 === 0 ? 1 : -1; // in range and exact in every type
+  const source: Activations = new Map(honest.activations).set(values, marked);
+  const run = await runPatched(context, honest, historyPatches(context, { ...honest, activations: source }));
+  const read = new Tally();
+  read.add(values, `n = ${n}`, run.activations.get(values)!.data, marked.data, rowSize);
+  if (!read.equal) return `a marked row was not read back (${read.describe()})`;
+  const z = hookName('attn.z', 0);
+  const used = new Tally();
+  const newest = { from: n - 1, to: n };
+  used.add(z, `n = ${n}`, hookRows(run, z, newest), hookRows(honest, z, newest), rowSize);
+  const undefinedBefore = hookRows(honest, z, newest).some(Number.isNaN);
+  return used.equal && !undefinedBefore ? 'a marked row was read back but not used' : null;
+}

@@ -1,0 +1,71 @@
+/** Gate 5. Patch points change nothing while they are off, nor when they write back what was there. */
+import type { Activations, Capture, KernelRole, Patch } from '../../model/executor.ts';
+import type { KVCache } from '../../model/kv-cache.ts';
+import { forward } from '../../model/plans.ts';
+import { compareRuns, Tally } from './difference.ts';
+import { always, type Gate, type GateContext, type Measurement } from './gate.ts';
+
+export const noOp: Gate = {
+  name: 'no-op',
+  class: 'harness',
+  claim:
+    'patch inputs that are off, and patches that write a value over itself, equal the unpatched graph at every hook',
+  required: '0 elements differ (signed zeros apart)',
+  failing: 'a patch that is applied where its mask is off; a patch that arrives scaled by 1 + 2^-8',
+  appliesTo: always,
+  measure,
+};
+
+async function measure(context: GateContext): Promise<Measurement> {
+  const { executor, hooks, tokens, prompt, decodeRows, lengths } = context;
+  const p = prompt.tokens.length;
+  const history = executor.newCache(tokens.length);
+  const tally = new Tally();
+
+  const check = async (n: number, start: number, kernel: KernelRole) => {
+    const run = async (capture: Capture): Promise<Activations> => {
+      const cache: KVCache = executor.newCache(n);
+      cache.copyFrom(history, start);
+      return (await forward(executor, { tokens: tokens.slice(start, n), start, cache, kernel, capture })).activations;
+    };
+    const rows = { from: start, to: n };
+    const plain = { start, n, activations: await run({ hooks }) };
+    const variants = { 'patches off': off(context, plain.activations), 'self-patch': self(plain.activations) };
+    for (const [variant, patches] of Object.entries(variants)) {
+      const patched = { start, n, activations: await run({ hooks, patches }) };
+      compareRuns(tally, hooks, patched, plain, rows, `${variant}, ${kernel}, n = ${n}`);
+    }
+  };
+
+  await forward(executor, {
+    tokens: prompt.tokens,
+    start: 0,
+    cache: history,
+    kernel: 'prefill',
+    capture: { hooks: new Set() },
+  });
+  await check(p, 0, 'prefill');
+  if (lengths.length > 0) await check(p + 1, Math.max(0, p + 1 - decodeRows), 'decode');
+  return {
+    passed: tally.equal,
+    measured: tally.describe(),
+    scope: `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, a patch point at every hook`,
+  };
+}
+
+/** Masks off over NaN: one that leaks poisons everything after it. */
+function off({ executor }: GateContext, plain: Activations): Patch[] {
+  return [...plain].map(([hook, { dims }]) => {
+    const ones = dims.map(() => 1);
+    const value = executor.compute === 'f64' ? new Float64Array([NaN]) : new Float32Array([NaN]);
+    return { hook, mask: { data: new Uint8Array([0]), dims: ones }, value: { data: value, dims: ones } };
+  });
+}
+
+function self(plain: Activations): Patch[] {
+  return [...plain].map(([hook, { data, dims }]) => ({
+    hook,
+    mask: { data: new Uint8Array([1]), dims: dims.map(() => 1) },
+    value: { data, dims },
+  }));
+}
