@@ -1,0 +1,247 @@
+/**
+ * config.json → ModelConfig. Three lists decide about every key: *used*, *refused unless neutral* (it changes the
+ * mathematics and kvlens does not implement it) and *inert*. Any other key is reported, never silently ignored.
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { InputError } from '../errors.ts';
+import { readJsonFile } from './json-file.ts';
+import type { ModelConfig, RopeParameters } from './types.ts';
+
+const count = z
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1);
+const tokenId = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+
+const usedKeys = z.looseObject({
+  model_type: z.string(),
+  vocab_size: count,
+  hidden_size: count,
+  intermediate_size: count,
+  num_hidden_layers: count.max(1000),
+  num_attention_heads: count,
+  num_key_value_heads: count.nullish(),
+  head_dim: count.nullish(),
+  max_position_embeddings: count.max(2 ** 24).default(2048),
+  rms_norm_eps: z.number().positive().max(1).default(1e-6),
+  rope_theta: z.number().positive().nullish(),
+  rope_parameters: z.looseObject({}).nullish(),
+  rope_scaling: z.looseObject({}).nullish(),
+  hidden_act: z.string().default('silu'),
+  tie_word_embeddings: z.boolean().default(false),
+  bos_token_id: tokenId.nullish(),
+  eos_token_id: z.union([tokenId, z.array(tokenId)]).nullish(),
+});
+type UsedKeys = z.infer<typeof usedKeys>;
+
+/** Keys that change the mathematics: refused unless the value is one of these. Absent is always neutral. */
+const refusedUnlessNeutral: Record<string, readonly unknown[]> = {
+  attention_bias: [false],
+  mlp_bias: [false],
+  qkv_bias: [false],
+  use_bias: [false],
+  attention_out_bias: [false],
+  sliding_window: [null],
+  use_sliding_window: [false],
+  attn_logit_softcapping: [null],
+  final_logit_softcapping: [null],
+  query_pre_attn_scalar: [null],
+  partial_rotary_factor: [1, null],
+  rotary_pct: [1, null],
+  rotary_dim: [null],
+  position_embedding_type: ['absolute', 'rope', null],
+  quantization_config: [null],
+  compression_config: [null],
+  use_qk_norm: [false],
+  qk_layernorm: [false],
+  clip_qkv: [null],
+  logit_scale: [1, null],
+  logits_scaling: [1, null],
+  embedding_multiplier: [1, null],
+  residual_multiplier: [1, null],
+  attention_multiplier: [null],
+  scale_embedding: [false],
+  scale_emb: [1, null],
+  scale_depth: [null],
+  num_local_experts: [0, 1, null],
+  num_experts: [0, null],
+  n_routed_experts: [0, null],
+  num_experts_per_tok: [0, 1, null],
+  is_encoder_decoder: [false],
+  add_cross_attention: [false],
+  alibi: [false],
+  use_alibi: [false],
+  parallel_attn: [false],
+  no_rope_layers: [null],
+  attention_chunk_size: [null],
+};
+
+/** Keys that do not change what a forward pass computes. */
+const inertKeys: ReadonlySet<string> = new Set(
+  `_name_or_path architectures attention_dropout attn_implementation _attn_implementation_autoset auto_map bad_words_ids
+  cache_implementation chunk_size_feed_forward decoder_start_token_id do_sample dtype embd_pdrop finetuning_task
+  forced_bos_token_id forced_eos_token_id hidden_dropout hidden_dropout_prob id2label initializer_range is_decoder label2id
+  length_penalty max_length min_length name no_repeat_ngram_size num_beams num_return_sequences output_attentions
+  output_hidden_states output_scores pad_token_id prefix pretraining_tp problem_type remove_invalid_values
+  repetition_penalty resid_pdrop return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
+  temperature tokenizer_class top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
+  hidden_activation num_hidden_groups encoder_no_repeat_ngram_size diversity_penalty early_stopping exponential_decay_length_penalty
+  cross_attention_hidden_size begin_suppress_tokens max_window_layers tie_encoder_decoder tf_legacy_loss pruned_heads`.split(
+    /\s+/,
+  ),
+);
+
+/** Model types kvlens knows how to build. */
+export const knownModelTypes: readonly ModelConfig['modelType'][] = ['llama'];
+
+/** A checked configuration and the keys that nobody knows. */
+export interface ReadConfig {
+  config: ModelConfig;
+  unknownKeys: string[];
+}
+
+/**
+ * Read and check `config.json` (and the end tokens of `generation_config.json`, if there is one).
+ * @throws InputError naming file, key, value and what was expected.
+ */
+export function readConfig(dir: string, hasGenerationConfig: boolean): ReadConfig {
+  const file = join(dir, 'config.json');
+  const raw = readJsonFile(file);
+  const refuse = (key: string, value: unknown, expected: string, hint?: string): never => {
+    throw new InputError(`${file}: ${key} is ${show(value)}, expected ${expected}`, hint);
+  };
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return refuse('the content', raw, 'a JSON object');
+  const modelType = 'model_type' in raw ? raw.model_type : undefined;
+  const known = knownModelTypes.find((type) => type === modelType);
+  if (known === undefined) {
+    return refuse(
+      'model_type',
+      modelType,
+      `one of ${knownModelTypes.join(', ')}`,
+      'this architecture is not supported yet',
+    );
+  }
+  const parsed = usedKeys.safeParse(raw);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const key = issue.path.join('.');
+    const value = issue.path.reduce<unknown>((at, part) => (isRecord(at) ? at[String(part)] : undefined), raw);
+    return refuse(key, value, describeIssue(issue));
+  }
+  for (const [key, neutral] of Object.entries(refusedUnlessNeutral)) {
+    const value = key in raw ? parsed.data[key] : undefined;
+    if (value !== undefined && !neutral.includes(value)) {
+      refuse(
+        key,
+        value,
+        `${neutral.map(show).join(' or ')} or absent`,
+        `${key} changes the mathematics and is not supported`,
+      );
+    }
+  }
+  const config = normalise(parsed.data, known, refuse);
+  if (hasGenerationConfig) config.eosTokenIds = mergeEos(config, join(dir, 'generation_config.json'));
+  const used = new Set([...Object.keys(usedKeys.shape), ...Object.keys(refusedUnlessNeutral), 'layer_types']);
+  const unknownKeys = Object.keys(raw).filter((key) => !used.has(key) && !inertKeys.has(key));
+  return { config, unknownKeys };
+}
+
+type Refuse = (key: string, value: unknown, expected: string, hint?: string) => never;
+
+function normalise(raw: UsedKeys, modelType: ModelConfig['modelType'], refuse: Refuse): ModelConfig {
+  const heads = raw.num_attention_heads;
+  const kvHeads = raw.num_key_value_heads ?? heads;
+  if (kvHeads > heads || heads % kvHeads !== 0) {
+    refuse('num_key_value_heads', kvHeads, `a divisor of num_attention_heads (${heads})`);
+  }
+  if (raw.head_dim == null && raw.hidden_size % heads !== 0) {
+    refuse('hidden_size', raw.hidden_size, `a multiple of num_attention_heads (${heads}), or head_dim given`);
+  }
+  const headDim = raw.head_dim ?? raw.hidden_size / heads;
+  if (headDim % 2 !== 0) refuse('head_dim', headDim, 'an even number (rotary embedding turns pairs)');
+  if (raw.hidden_act !== 'silu') refuse('hidden_act', raw.hidden_act, '"silu"');
+  if (Array.isArray(raw.layer_types)) {
+    const other = raw.layer_types.find((type) => type !== 'full_attention');
+    if (other !== undefined) refuse('layer_types', other, '"full_attention" for every layer');
+  }
+  return {
+    modelType,
+    vocabSize: raw.vocab_size,
+    hiddenSize: raw.hidden_size,
+    intermediateSize: raw.intermediate_size,
+    layers: raw.num_hidden_layers,
+    heads,
+    kvHeads,
+    headDim,
+    maxPositions: raw.max_position_embeddings,
+    normEpsilon: raw.rms_norm_eps,
+    rope: ropeParameters(raw, refuse),
+    activation: 'silu',
+    tiedEmbeddings: raw.tie_word_embeddings,
+    bosTokenId: checkedToken('bos_token_id', raw.bos_token_id ?? null, raw.vocab_size, refuse),
+    eosTokenIds: asList(raw.eos_token_id).map((id) => checkedToken('eos_token_id', id, raw.vocab_size, refuse)),
+  };
+}
+
+/** Read order: rope_parameters.rope_theta, then rope_theta, then 10,000; `rope_scaling` and `type` are old spellings. */
+function ropeParameters(raw: UsedKeys, refuse: Refuse): RopeParameters {
+  const section = raw.rope_parameters != null ? 'rope_parameters' : 'rope_scaling';
+  const parameters = raw.rope_parameters ?? raw.rope_scaling ?? {};
+  const typeKey = 'rope_type' in parameters ? 'rope_type' : 'type';
+  const type = parameters[typeKey] ?? 'default';
+  if (type !== 'default') refuse(`${section}.${typeKey}`, type, '"default"', 'rope scaling is not supported yet');
+  for (const [key, value] of Object.entries(parameters)) {
+    if ([typeKey, 'rope_theta'].includes(key)) continue;
+    if (key === 'partial_rotary_factor' && value === 1) continue;
+    refuse(`${section}.${key}`, value, 'no key beside rope_type and rope_theta for the default rope');
+  }
+  const theta = parameters.rope_theta ?? raw.rope_theta ?? 10_000;
+  if (typeof theta !== 'number' || !(theta > 0)) return refuse(`${section}.rope_theta`, theta, 'a positive number');
+  return { type: 'default', theta };
+}
+
+function checkedToken<T extends number | null>(key: string, id: T, vocabSize: number, refuse: Refuse): T {
+  if (id !== null && id >= vocabSize) refuse(key, id, `an id below vocab_size (${vocabSize})`);
+  return id;
+}
+
+const generationConfig = z.looseObject({ eos_token_id: z.union([tokenId, z.array(tokenId)]).nullish() });
+
+/** End tokens of both files: Hugging Face's `generate` stops on generation_config.json's. */
+function mergeEos(config: ModelConfig, file: string): number[] {
+  const parsed = generationConfig.safeParse(readJsonFile(file));
+  if (!parsed.success) throw new InputError(`${file}: eos_token_id must be a token id or a list of them`);
+  const ids = new Set([...config.eosTokenIds, ...asList(parsed.data.eos_token_id)]);
+  for (const id of ids) {
+    if (id >= config.vocabSize) {
+      throw new InputError(`${file}: eos_token_id is ${id}, expected an id below vocab_size (${config.vocabSize})`);
+    }
+  }
+  return [...ids];
+}
+
+function asList(value: number | number[] | null | undefined): number[] {
+  if (value == null) return [];
+  return Array.isArray(value) ? value : [value];
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type') return issue.expected === 'int' ? 'a whole number' : `a ${issue.expected}`;
+  if (issue.code === 'too_small') return `at least ${issue.minimum}`;
+  if (issue.code === 'too_big') return `at most ${issue.maximum}`;
+  return issue.message.replaceAll('\n', ' ');
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'missing';
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

@@ -1,0 +1,147 @@
+/** Open a checkpoint folder: config.json, safetensors headers and tokenizer, all checked; weights stay on disk. */
+import { createHash } from 'node:crypto';
+import { closeSync, createReadStream, existsSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { InputError } from '../errors.ts';
+import { decodeBfloat16, decodeFloat16 } from '../numerics/half.ts';
+import { readConfig } from './config.ts';
+import { errorCode } from './json-file.ts';
+import { llamaTensors } from './llama-tensors.ts';
+import { type LocatedTensor, locateTensors } from './shards.ts';
+import { openTokenizer } from './tokenizer.ts';
+import type { Checkpoint, ModelConfig, TensorDtype, TensorInfo } from './types.ts';
+
+/**
+ * Open a checkpoint in Hugging Face's layout: a plain folder, or a snapshot of a hub cache whose files are symlinks
+ * into the same repository's `blobs/`.
+ * @throws InputError naming the file, the value and what was expected.
+ */
+export async function openCheckpoint(dir: string, options: { name?: string } = {}): Promise<Checkpoint> {
+  checkFolder(dir);
+  const resolveFile = fileResolver(dir);
+  for (const name of ['config.json', 'tokenizer.json', 'generation_config.json', 'tokenizer_config.json']) {
+    if (existsSync(join(dir, name))) resolveFile(name);
+  }
+  const { config, unknownKeys } = readConfig(dir, existsSync(join(dir, 'generation_config.json')));
+  const located = locateTensors(dir, resolveFile);
+  const tensors = new Map<string, TensorInfo>();
+  for (const [name, shape] of llamaTensors(config)) {
+    tensors.set(name, requireTensor(dir, name, shape, located, config, resolveFile));
+  }
+  const files = [...new Set([...tensors.values()].map((tensor) => tensor.file))];
+  const tokenizer = openTokenizer(dir, config.vocabSize);
+  let weightsDigest: Promise<string> | undefined;
+  return {
+    dir,
+    name: options.name ?? basename(resolve(dir)),
+    config,
+    tensors,
+    weightsRoot: commonFolder(files.map((file) => dirname(file))),
+    tokenizer,
+    unknownConfigKeys: unknownKeys,
+    sha256: () => {
+      const names = [...new Set([...located.values()].map((tensor) => tensor.fileName))].sort();
+      weightsDigest ??= digest(names.map((name) => resolveFile(name)));
+      return weightsDigest;
+    },
+    tokenizerSha256: async () => (tokenizer ? digest([join(dir, 'tokenizer.json')]) : null),
+    readTensor: (name) => {
+      const tensor = tensors.get(name);
+      if (!tensor) throw new InputError(`${dir}: tensor ${name} is missing`);
+      return readValues(tensor);
+    },
+  };
+}
+
+function checkFolder(dir: string): void {
+  let isFolder: boolean;
+  try {
+    isFolder = statSync(dir).isDirectory();
+  } catch (error) {
+    throw new InputError(`${dir}: cannot be opened (${errorCode(error)}), expected a checkpoint folder`);
+  }
+  if (!isFolder) throw new InputError(`${dir}: is a file, expected a checkpoint folder with config.json`);
+  if (!existsSync(join(dir, 'config.json'))) {
+    throw new InputError(`${dir}: no config.json, expected a checkpoint folder in Hugging Face's layout`);
+  }
+}
+
+/** Real paths of a folder's files; a link may not leave the folder, or the hub repository that holds the snapshot. */
+function fileResolver(dir: string): (fileName: string) => string {
+  const root = realpathSync(dir);
+  const repository = basename(dirname(root)) === 'snapshots' ? dirname(dirname(root)) : root;
+  return (fileName) => {
+    const path = join(dir, fileName);
+    let real: string;
+    try {
+      real = realpathSync(path);
+    } catch (error) {
+      throw new InputError(`${path}: cannot be opened (${errorCode(error)})`, 'download the checkpoint again');
+    }
+    if (!real.startsWith(repository + sep)) {
+      throw new InputError(`${path}: links to ${real}, outside the checkpoint folder`, 'copy the file into the folder');
+    }
+    if (!statSync(real).isFile()) throw new InputError(`${path}: is not a file`);
+    return real;
+  };
+}
+
+function isSupported(dtype: string): dtype is TensorDtype {
+  return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
+}
+
+function requireTensor(
+  dir: string,
+  name: string,
+  shape: number[],
+  located: ReadonlyMap<string, LocatedTensor>,
+  config: ModelConfig,
+  resolveFile: (fileName: string) => string,
+): TensorInfo {
+  const found = located.get(name);
+  if (!found) {
+    const tied = name === 'lm_head.weight' ? '; tie_word_embeddings is false' : '';
+    const layers = `config.json says ${config.layers} layers${tied}`;
+    throw new InputError(`${dir}: tensor ${name} is missing, expected shape [${shape.join(', ')}] (${layers})`);
+  }
+  const file = resolveFile(found.fileName);
+  if (found.shape.length !== shape.length || found.shape.some((size, axis) => size !== shape[axis])) {
+    throw new InputError(
+      `${join(dir, found.fileName)}: tensor ${name} has shape [${found.shape.join(', ')}], config.json expects [${shape.join(', ')}]`,
+    );
+  }
+  if (!isSupported(found.dtype)) {
+    throw new InputError(`${join(dir, found.fileName)}: tensor ${name} is ${found.dtype}, expected F32, F16 or BF16`);
+  }
+  return { name, dtype: found.dtype, shape, file, offset: found.offset, bytes: found.bytes };
+}
+
+/** Deepest folder that contains all of these folders. */
+function commonFolder(folders: string[]): string {
+  let common = folders[0];
+  while (!folders.every((folder) => folder === common || folder.startsWith(common + sep))) common = dirname(common);
+  return common;
+}
+
+async function digest(files: string[]): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of files) for await (const chunk of createReadStream(file)) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+function readValues(tensor: TensorInfo): Float32Array {
+  const bytes = new Uint8Array(tensor.bytes);
+  const descriptor = openSync(tensor.file, 'r');
+  try {
+    for (let read = 0; read < bytes.length; ) {
+      const got = readSync(descriptor, bytes, read, Math.min(bytes.length - read, 2 ** 30), tensor.offset + read);
+      if (got === 0) throw new InputError(`${tensor.file}: ends inside tensor ${tensor.name}`);
+      read += got;
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+  if (tensor.dtype === 'F32') return new Float32Array(bytes.buffer);
+  const bits = new Uint16Array(bytes.buffer);
+  return tensor.dtype === 'F16' ? decodeFloat16(bits) : decodeBfloat16(bits);
+}

@@ -1,0 +1,72 @@
+/** Which safetensors files a checkpoint folder holds: one `model.safetensors`, or shards named by an index. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { InputError } from '../errors.ts';
+import { readJsonFile } from './json-file.ts';
+import { readSafetensorsHeader, type StoredTensor } from './safetensors.ts';
+
+const indexName = 'model.safetensors.index.json';
+const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+
+/** A tensor and the file, inside the checkpoint folder, it was listed in. */
+export interface LocatedTensor extends StoredTensor {
+  fileName: string;
+}
+
+/**
+ * All tensors of a checkpoint folder, by name.
+ * @param check called with each file name before the file is opened (symlink policy)
+ */
+export function locateTensors(dir: string, check: (fileName: string) => string): Map<string, LocatedTensor> {
+  if (existsSync(join(dir, indexName))) return locateSharded(dir, check);
+  const fileName = 'model.safetensors';
+  if (!existsSync(join(dir, fileName)))
+    throw new InputError(missingWeights(dir), 'convert the checkpoint to safetensors');
+  return new Map(readSafetensorsHeader(check(fileName)).map((tensor) => [tensor.name, { ...tensor, fileName }]));
+}
+
+function locateSharded(dir: string, check: (fileName: string) => string): Map<string, LocatedTensor> {
+  const index = join(dir, indexName);
+  const parsed = indexSchema.safeParse(readJsonFile(index));
+  if (!parsed.success) throw new InputError(`${index}: weight_map must map tensor names to shard file names`);
+  const map = parsed.data.weight_map;
+  const shards = [...new Set(Object.values(map))].sort();
+  if (shards.length === 0) throw new InputError(`${index}: weight_map is empty, expected tensor names`);
+  const tensors = new Map<string, LocatedTensor>();
+  for (const fileName of shards) {
+    if (!/^[\w.-]+\.safetensors$/.test(fileName)) {
+      throw new InputError(`${index}: shard ${JSON.stringify(fileName)} is not a plain .safetensors file name`);
+    }
+    if (!existsSync(join(dir, fileName))) {
+      throw new InputError(
+        `${join(dir, fileName)}: shard is missing, ${index} names it`,
+        'download the checkpoint again',
+      );
+    }
+    for (const tensor of readSafetensorsHeader(check(fileName))) {
+      const other = tensors.get(tensor.name);
+      if (other) {
+        throw new InputError(
+          `${join(dir, fileName)}: tensor ${tensor.name} is also in ${other.fileName}, expected it once`,
+        );
+      }
+      tensors.set(tensor.name, { ...tensor, fileName });
+    }
+  }
+  for (const [name, fileName] of Object.entries(map)) {
+    const found = tensors.get(name)?.fileName;
+    if (found !== fileName) {
+      const where = found === undefined ? 'it is in no shard' : `it is in ${found}`;
+      throw new InputError(`${index}: weight_map places tensor ${name} in ${fileName}, but ${where}`);
+    }
+  }
+  return tensors;
+}
+
+function missingWeights(dir: string): string {
+  const names = readdirSync(dir);
+  const other = names.find((name) => /^(pytorch_model.*\.bin|consolidated.*|.*\.gguf|.*\.pth)$/.test(name));
+  const found = other ? `found ${other}` : 'found none';
+  return `${dir}: no model.safetensors and no ${indexName} (${found})`;
+}
