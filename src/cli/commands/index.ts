@@ -1,0 +1,5 @@
+/** The commands, in the order help lists them. */
+import type { CommandDefinition } from '../command.ts';
+import { modelsCommand } from './models.ts';
+
+export const commands: readonly CommandDefinition[] = [modelsCommand];

@@ -1,0 +1,144 @@
+/**
+ * The one definition of what `--json` prints, per command, and of the error object. Keys of the published contract are
+ * marked as such in the generated documentation; programs may rely on them.
+ */
+import { z } from 'zod';
+import type { GateResult } from '../divergence/summary.ts';
+
+/** A measured number; JSON has no NaN and no infinity, so those are words. */
+const measure = z.union([z.number(), z.enum(['NaN', 'Infinity', '-Infinity'])]);
+const count = z.int().nonnegative();
+const tokenIds = z.array(count);
+
+const gate: z.ZodType<GateResult> = z.strictObject({
+  name: z.string(),
+  class: z.enum(['harness', 'identification']),
+  passed: z.boolean(),
+  status: z.enum(['passed', 'failed', 'not-applicable']),
+  measured: z.string(),
+  required: z.string(),
+  scope: z.string().describe('what the measurement covered'),
+});
+
+const origin = z.strictObject({
+  prompt: z.string().describe('id of the prompt'),
+  step: count,
+  hook: z.string().describe('full name of the first output that differs'),
+  operation: z.string().describe('the operation that computes it, whose inputs are all bit-equal'),
+  promptIndex: count,
+  layer: z.int(),
+  head: count.nullable(),
+  nDiffer: count,
+  nElements: count,
+  maxUlp: measure,
+  readsCache: z.boolean(),
+});
+
+const side = z.strictObject({ token: count, text: z.string().nullable(), margin: measure, tie: z.boolean() });
+
+const drift = z.strictObject({
+  label: z.string().describe('embed, L0 …, final, logits'),
+  bins: z.array(measure.nullable()).describe('relative L2 in u over 30 bins of steps; 0 is exactly 0, null is no step'),
+  rms: measure,
+  max: measure,
+  added: measure.nullable().describe("what the layer's kernel adds by itself, in u"),
+  equalShare: z.number().describe('share of steps in which not one bit differs'),
+});
+
+const armResult = z.strictObject({
+  tokens: tokenIds.describe('new tokens only, the end token included'),
+  text: z.string().nullable().describe('null without a tokenizer'),
+  stop: z.string().describe('eos or length'),
+});
+
+/** The result object of every command. */
+export const results = {
+  models: z.strictObject({
+    models: z.array(
+      z.strictObject({
+        name: z.string(),
+        architecture: z.string(),
+        parameters: count,
+        bytes: count.describe('size of the checkpoint on disk'),
+        accuracy: z
+          .strictObject({ share: z.number().min(0).max(1), problems: count })
+          .nullable()
+          .describe('greedy accuracy on held-out problems; null if not measured'),
+      }),
+    ),
+  }),
+  export: z.strictObject({
+    out: z.string().describe('the folder that was written'),
+    files: z.array(z.string()).describe('its files, relative to it'),
+    precision: z.string(),
+    kernels: z.string(),
+  }),
+  generate: z.strictObject({
+    arms: z.strictObject({ cached: armResult.optional(), uncached: armResult.optional() }),
+    diverged: z.boolean().nullable().describe('null if one arm ran'),
+    firstDivergentStep: count.nullable().describe('0-based in new tokens; null if none or if one arm ran'),
+    prompt: z.strictObject({ id: z.string(), tokens: tokenIds }),
+  }),
+  capture: z.strictObject({
+    run: z.string().describe('the run directory'),
+    files: z.array(z.string()).describe('Arrow files with activations, relative to run'),
+    hooks: z.array(z.string()).describe('full names, in execution order'),
+    rows: count.describe('rows of all activation files'),
+    tokens: tokenIds.describe('the new tokens'),
+  }),
+  diverge: z.strictObject({
+    run: z.string().describe('the run directory'),
+    prompts: count,
+    steps: count.describe('teacher-forced steps; step 0 is excluded'),
+    flips: count.nullable().describe('null if a harness gate failed, as every measured number'),
+    flipRate: z.number().nullable().describe('flips / steps, teacher-forced'),
+    divergedPrompts: count.nullable(),
+    firstDivergence: origin.nullable(),
+    gates: z.strictObject({
+      passed: z.boolean(),
+      failed: z.array(z.string()).describe('names of the gates that failed'),
+      results: z.array(gate),
+    }),
+    verdict: z.enum(['equal', 'bits-differ', 'tokens-differ', 'not-valid']),
+    model: z.string(),
+    precision: z.string(),
+    kernels: z.string(),
+    strategy: z.string(),
+    decodeRows: count,
+    differingSteps: count.nullable().describe('steps in which at least one compared bit differs'),
+    tieFlips: count.nullable().describe('flips with an exact tie in one arm'),
+    firstFlipSteps: z.array(count).nullable(),
+    kl: measure.nullable(),
+    tv: measure.nullable(),
+    l2: measure.nullable(),
+    oracle: z.strictObject({ cached: measure, uncached: measure }).nullable(),
+    drift: z.array(drift).nullable(),
+    widestFlips: z
+      .array(z.strictObject({ promptIndex: count, prompt: z.string(), step: count, uncached: side, cached: side }))
+      .nullable(),
+    origins: z.array(origin).nullable(),
+    spotChecks: z.strictObject({ steps: count, failed: count }),
+  }),
+  audit: z.strictObject({ passed: z.boolean(), gates: z.array(gate) }),
+} as const;
+
+/** A command with a result object. */
+export type ResultCommand = keyof typeof results;
+export type Result<C extends ResultCommand> = z.infer<(typeof results)[C]>;
+
+/** What `--json` prints instead of a result. */
+export const errorResult = z.strictObject({
+  error: z.strictObject({
+    code: z.enum(['usage', 'input', 'failed', 'interrupted', 'internal']),
+    message: z.string(),
+    hint: z.string().nullable(),
+  }),
+});
+export type ErrorResult = z.infer<typeof errorResult>;
+
+/** A number as the contract writes it. */
+export function toMeasure(value: number): z.infer<typeof measure> {
+  if (Number.isFinite(value)) return value;
+  if (Number.isNaN(value)) return 'NaN';
+  return value > 0 ? 'Infinity' : '-Infinity';
+}

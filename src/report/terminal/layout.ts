@@ -1,0 +1,116 @@
+/** Lines of text that fit a terminal: wrapping, padding, safe token text, plain ASCII. */
+import { stripVTControlCharacters } from 'node:util';
+
+/** What the terminal can show. */
+export interface TerminalOptions {
+  /** Width to wrap at. */
+  columns: number;
+  /** Colour the marks. */
+  color: boolean;
+  /** False (TERM=dumb): ASCII, bins as digits 0–7. */
+  unicode: boolean;
+}
+
+/** Put `parts` on lines of at most `columns`, separated by `separator`; every line but the first starts with `indent`. */
+export function flow(
+  parts: readonly string[],
+  columns: number,
+  { first = '', indent = '', separator = ' ' }: { first?: string; indent?: string; separator?: string } = {},
+): string[] {
+  const lines: string[] = [];
+  let line = first;
+  let empty = true;
+  for (const part of parts) {
+    if (!empty && displayWidth(line + separator + part) > columns) {
+      lines.push(line.trimEnd());
+      line = indent;
+      empty = true;
+    }
+    line += empty ? part : separator + part;
+    empty = false;
+  }
+  lines.push(line.trimEnd());
+  return lines;
+}
+
+/** Wrap a sentence at its spaces. */
+export function wrap(text: string, columns: number, options: { first?: string; indent?: string } = {}): string[] {
+  return flow(text.split(' '), columns, options);
+}
+
+/** Left-align, by what is seen. */
+export function padRight(text: string, width: number): string {
+  return text + ' '.repeat(Math.max(0, width - displayWidth(text)));
+}
+
+/** Right-align, by what is seen. */
+export function padLeft(text: string, width: number): string {
+  return ' '.repeat(Math.max(0, width - displayWidth(text))) + text;
+}
+
+/** Columns a text takes: wide characters count two, combining ones and colours none. */
+export function displayWidth(text: string): number {
+  let width = 0;
+  for (const character of stripVTControlCharacters(text)) {
+    if (/\p{Mark}|\u200d/u.test(character)) continue;
+    width +=
+      /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u.test(
+        character,
+      )
+        ? 2
+        : 1;
+  }
+  return width;
+}
+
+/** Token text as it may be printed: spaces and line breaks visible, nothing that could steer the terminal. */
+export function visible(text: string, width = Number.POSITIVE_INFINITY): string {
+  const shown = [...text].map((character) => {
+    if (character === ' ' || character === '▁') return '␣';
+    if (character === '\n') return '⏎';
+    if (character === '\t') return '⇥';
+    if (!/[\p{Control}\p{Format}\p{Surrogate}\u2028\u2029]/u.test(character)) return character;
+    return `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
+  });
+  if (displayWidth(shown.join('')) <= width) return shown.join('');
+  let cut = '';
+  for (const part of shown) {
+    if (displayWidth(cut + part) > width - 1) break;
+    cut += part;
+  }
+  return `${cut}…`;
+}
+
+const ascii: Record<string, string> = {
+  '·': '.',
+  '▁': '0',
+  '▂': '1',
+  '▃': '2',
+  '▄': '3',
+  '▅': '4',
+  '▆': '5',
+  '▇': '6',
+  '█': '7',
+  '✓': '+',
+  '✗': 'x',
+  '○': 'o',
+  '≈': '~',
+  '–': '-',
+  '−': '-',
+  '×': 'x',
+  '≤': '<=',
+  '≥': '>=',
+  '…': '..',
+  '␣': '_',
+  '⏎': '$',
+  '⇥': '>',
+  '∞': 'inf',
+  '→': '->',
+  '⊙': '*',
+  ᵀ: '^T',
+};
+
+/** The same text for a terminal that shows ASCII only; letters of tokens stay what they are. */
+export function toAscii(text: string): string {
+  return text.replaceAll(/[^\n -~]/gu, (character) => ascii[character] ?? character);
+}

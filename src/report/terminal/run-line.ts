@@ -1,0 +1,39 @@
+/** The first lines: what ran, and on what kind of machine. */
+import type { DivergenceSummary } from '../../divergence/summary.ts';
+import { displayWidth } from './layout.ts';
+import { formatCount, formatCounted } from './numbers.ts';
+
+/** Precisions whose storage has a name of its own; the rest are policies read from a file. */
+const storage: Record<string, string> = {
+  fp32: 'fp32 storage, fp32 accumulation',
+  fp16: 'fp16 storage, fp32 accumulation',
+  bf16: 'bf16 storage, fp32 accumulation',
+  'fp16-sdpa': 'fp16 storage (scores and softmax fp32), fp32 accumulation',
+  'bf16-sdpa': 'bf16 storage (scores and softmax fp32), fp32 accumulation',
+  fp64: 'fp64 storage, fp64 accumulation',
+};
+
+/** `stories260K  fp16, greedy, ort      40 prompts × 149 steps`, then what "fp16" means on a CPU. */
+export function runLines(summary: DivergenceSummary, columns: number): string[] {
+  const { model, precision, strategy, kernels, decodeRows, prompts, steps, longestSteps } = summary;
+  const condition = [precision, strategy, `${kernels}${isEmulated(kernels) ? ' (emulated)' : ''}`];
+  if (decodeRows > 1) condition.push(`decode-rows ${decodeRows}`);
+  const left = `${model}  ${condition.join(', ')}`;
+  const atMost = steps < prompts * longestSteps ? '≤ ' : '';
+  const count = longestSteps === 1 ? '1 step' : `${formatCount(longestSteps)} steps`;
+  const right = `${formatCounted(prompts, 'prompt')} × ${atMost}${count}`;
+  const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
+  const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
+  return [...first, ...machineLines(precision, kernels)];
+}
+
+/** Kernels of a GPU that the graph only imitates. */
+export function isEmulated(kernels: string): boolean {
+  return kernels.startsWith('split-');
+}
+
+function machineLines(precision: string, kernels: string): string[] {
+  const lines = [`  on this CPU: ${storage[precision] ?? `roundings of policy ${precision}`}`];
+  if (isEmulated(kernels)) lines.push(`  ${kernels} imitates a GPU's kernel inside the graph`);
+  return lines;
+}
