@@ -1,0 +1,75 @@
+/** Files that appear under their final name only when complete, and plain words for what a file system can refuse. */
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { InputError, RunError } from '../errors.ts';
+
+/** A file being written beside its final place. */
+export class PartialFile {
+  readonly path: string;
+  private readonly temporary: string;
+  private descriptor: number | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+    this.temporary = join(dirname(path), `.${basename(path)}.partial`);
+    this.descriptor = guard(path, () => openSync(this.temporary, 'w'));
+  }
+
+  /** Append bytes. @throws RunError when the disk is full. */
+  write(bytes: Uint8Array): void {
+    guard(this.path, () => {
+      for (let written = 0; written < bytes.length; ) {
+        written += writeSync(this.handle(), bytes, written, bytes.length - written);
+      }
+    });
+  }
+
+  /** Flush, then give the file its final name. */
+  publish(): void {
+    guard(this.path, () => {
+      fsyncSync(this.handle());
+      closeSync(this.handle());
+      this.descriptor = undefined;
+      renameSync(this.temporary, this.path);
+    });
+  }
+
+  /** Remove what was written. */
+  abort(): void {
+    if (this.descriptor !== undefined) closeSync(this.descriptor);
+    this.descriptor = undefined;
+    rmSync(this.temporary, { force: true });
+  }
+
+  private handle(): number {
+    if (this.descriptor === undefined) throw new Error(`${this.path} is already closed`);
+    return this.descriptor;
+  }
+}
+
+/** Run a file operation, turning the system's refusals into one clear line. */
+export function guard<T>(path: string, operation: () => T): T {
+  try {
+    return operation();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    if (code === 'ENOSPC' || code === 'EDQUOT') {
+      throw new RunError(
+        `${path}: the disk is full`,
+        'free some space and run again; nothing incomplete was published',
+      );
+    }
+    const reasons: Record<string, string> = {
+      EACCES: 'permission denied',
+      EPERM: 'permission denied',
+      EROFS: 'read-only file system',
+      ENOTDIR: 'a part of the path is a file',
+      ENOENT: 'the folder does not exist',
+      EISDIR: 'is a folder',
+      ENAMETOOLONG: 'the name is too long',
+      EFBIG: 'the file would exceed the size limit',
+    };
+    if (code in reasons) throw new InputError(`${path}: cannot be written (${reasons[code]})`, 'choose another --out');
+    throw error;
+  }
+}

@@ -1,0 +1,117 @@
+/** A run's folder: tables, activations, controls and the manifest, published whole – the manifest last. */
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { InputError } from '../errors.ts';
+import { type ActivationFileOptions, type ActivationRow, ActivationWriter } from './activation-writer.ts';
+import { type Dictionaries, TableWriter } from './arrow-writer.ts';
+import { guard, PartialFile } from './files.ts';
+import { schemaVersion, type TableName } from './schemas.ts';
+
+export interface RunDirectoryOptions {
+  /** Folder of the run; default `kvlens-runs/<command>-<model>-<n>`. */
+  out?: string;
+  command: string;
+  model: string;
+}
+
+/** What a run is (equal for identical runs) and where it came from. */
+export interface Manifest {
+  schemaVersion: number;
+  /** Resolved configuration, versions and digests: no paths, no times. */
+  identity: Record<string, unknown>;
+  /** Command line, paths, times, host, rows per file. */
+  provenance: Record<string, unknown>;
+}
+
+interface Closable {
+  close(): void;
+  abort(): void;
+}
+
+/** An open run. Nothing appears under a final name before `publish`, except what `writeJson` publishes by itself. */
+export class RunDirectory {
+  readonly path: string;
+  private readonly open: Closable[] = [];
+  private readonly activationFiles = new Map<string, ActivationWriter>();
+  /** Files published so far, relative to the run. */
+  readonly files: string[] = [];
+  readonly rows: Record<string, number> = {};
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  /**
+   * Create the folder. @throws InputError if it exists and is not empty, or cannot be written.
+   */
+  static create({ out, command, model }: RunDirectoryOptions): RunDirectory {
+    if (out !== undefined) {
+      prepare(out);
+      return new RunDirectory(out);
+    }
+    guard('kvlens-runs', () => mkdirSync('kvlens-runs', { recursive: true }));
+    for (let n = 1; ; n++) {
+      const path = join('kvlens-runs', `${command}-${model}-${n}`);
+      if (existsSync(path)) continue;
+      guard(path, () => mkdirSync(path));
+      return new RunDirectory(path);
+    }
+  }
+
+  /** A table of the contract; `dictionaries` declares the values of its text columns. */
+  table<T extends TableName>(name: T, identity: unknown, dictionaries: Dictionaries): TableWriter<T> {
+    const writer = new TableWriter(join(this.path, `${name}.arrow`), name, identity, dictionaries);
+    this.open.push(writer);
+    this.files.push(`${name}.arrow`);
+    return writer;
+  }
+
+  /** Add a captured row to `activations/KIND.arrow`; the file's options are taken from its first row. */
+  addActivation(kind: string, options: () => ActivationFileOptions, row: ActivationRow): void {
+    let writer = this.activationFiles.get(kind);
+    if (!writer) {
+      const folder = join(this.path, 'activations');
+      guard(folder, () => mkdirSync(folder, { recursive: true }));
+      writer = new ActivationWriter(join(folder, `${kind}.arrow`), options());
+      this.activationFiles.set(kind, writer);
+      this.open.push(writer);
+      this.files.push(`activations/${kind}.arrow`);
+    }
+    writer.add(row);
+    this.rows[`activations/${kind}.arrow`] = (this.rows[`activations/${kind}.arrow`] ?? 0) + 1;
+  }
+
+  /** Publish every open table, then controls.json, then the manifest. */
+  publish(controls: unknown, manifest: Omit<Manifest, 'schemaVersion'>): void {
+    while (this.open.length > 0) this.open.shift()?.close();
+    this.writeJson('controls.json', controls);
+    this.writeJson('manifest.json', { schemaVersion, ...manifest });
+  }
+
+  /** Publish one JSON file. */
+  writeJson(name: string, value: unknown): void {
+    const file = new PartialFile(join(this.path, name));
+    file.write(new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`));
+    file.publish();
+    this.files.push(name);
+  }
+
+  /** Remove everything that is not published; an empty folder goes too. */
+  abort(): void {
+    for (const writer of this.open.splice(0)) writer.abort();
+    for (const folder of [join(this.path, 'activations'), this.path]) {
+      if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
+    }
+  }
+}
+
+function prepare(path: string): void {
+  const exists = guard(path, () => existsSync(path));
+  if (exists && !statSync(path).isDirectory()) {
+    throw new InputError(`--out ${path}: is a file, expected a folder that does not exist or is empty`);
+  }
+  if (exists && guard(path, () => readdirSync(path)).length > 0) {
+    throw new InputError(`--out ${path}: the folder is not empty`, 'choose another folder, or remove this one');
+  }
+  guard(path, () => mkdirSync(path, { recursive: true }));
+}

@@ -1,0 +1,142 @@
+/**
+ * The one definition of every Arrow table of a run: column, type, nullability, meaning. The Arrow schemas, the row
+ * types and the documentation come from it.
+ */
+
+/** Column types; `text` is dictionary-encoded UTF-8 with one dictionary per file, `string` plain UTF-8. */
+export type ColumnType = 'text' | 'string' | 'int16' | 'int32' | 'float64' | 'bool' | 'int32 list' | 'binary';
+
+export interface Column {
+  type: ColumnType;
+  nullable: boolean;
+  /** One line: what it is, and its unit. */
+  meaning: string;
+}
+
+const column = (type: ColumnType, meaning: string): Column => ({ type, nullable: false, meaning });
+const optional = (type: ColumnType, meaning: string): Column => ({ type, nullable: true, meaning });
+
+const condition = column('text', 'condition, joins with conditions.arrow');
+const prompt = column('text', 'id of the prompt, joins with prompts.arrow');
+
+export const tables = {
+  conditions: {
+    condition: column('text', 'name of the condition'),
+    model: column('text', 'name of the model'),
+    precision: column('text', 'name of the rounding policy'),
+    kernels: column('text', 'kernel preset'),
+    strategy: column('text', 'greedy, t0.7-p0.9, t1.0-k50 …'),
+    temperature: optional('float64', 'sampling temperature'),
+    top_k: optional('int32', 'top-k'),
+    top_p: optional('float64', 'top-p'),
+    sampler: optional('text', 'gumbel or inverse-cdf'),
+    seed: column('float64', 'seed of the keyed random numbers'),
+    decode_rows: column('int32', 'rows each decode step of the cached arm recomputes'),
+    threads: column('int32', 'intra-op threads'),
+    template: column('text', 'template that turned a question into a prompt'),
+  },
+  prompts: {
+    prompt: column('text', 'id of the prompt'),
+    index: column('int32', 'its place in the run'),
+    text: optional('text', 'the prompt as text'),
+    tokens: column('int32 list', 'the prompt as token ids'),
+    gold: optional('text', 'the answer it should get'),
+  },
+  vocab: {
+    id: column('int32', 'token id'),
+    string: optional('string', 'the vocabulary entry as stored'),
+    bytes: optional('binary', 'the bytes the token stands for; null for special tokens'),
+  },
+  steps: {
+    condition,
+    prompt,
+    protocol: column('text', 'teacher-forced or free-running'),
+    step: column('int32', '0 is the token the prefill decides'),
+    position: column('int32', 'absolute position of the newest input token, n − 1'),
+    token_cached: column('int32', "the cached arm's choice"),
+    token_uncached: column('int32', "the uncached arm's choice"),
+    flip: optional('bool', 'the choices differ; null after the first free-running one'),
+    tie_cached: column('bool', 'exact tie for the top logit'),
+    tie_uncached: column('bool', 'exact tie for the top logit'),
+    diverged_before: column('bool', 'the token histories of the arms differ already'),
+    logits_n_differ: column('int32', 'logits whose bits differ'),
+    logits_max_abs: column('float64', 'largest difference of two logits'),
+    logits_rel_l2: column('float64', 'L2 of the difference over L2 of the uncached logits'),
+    logits_l2_centred: column('float64', 'L2 of the difference of mean-centred logits'),
+    kl: column('float64', 'KL(uncached ‖ cached) at temperature 1, nats'),
+    js: column('float64', 'Jensen–Shannon divergence, nats'),
+    tv: column('float64', 'total variation'),
+    tv_processed: optional('float64', 'total variation after temperature, top-k and top-p'),
+    margin_cached: column('float64', 'largest minus second largest raw logit'),
+    margin_uncached: column('float64', 'largest minus second largest raw logit'),
+    error_cached: optional('float64', "L2 of mean-centred logits to the run's float64 oracle"),
+    error_uncached: optional('float64', "L2 of mean-centred logits to the run's float64 oracle"),
+    error_cosine: optional('float64', 'cosine between the error vectors of the arms'),
+  },
+  layers: {
+    condition,
+    prompt,
+    protocol: column('text', 'teacher-forced'),
+    step: column('int32', '0 is the prefill'),
+    position: column('int32', 'absolute position of the newest input token'),
+    layer: column('int16', '−1 embedding, n final norm and logits'),
+    hook: column('text', 'full TransformerLens name'),
+    kind: column('text', 'the name without layer and hook_'),
+    dtype: column('text', 'the type the policy rounds this hook to'),
+    head: optional('int16', 'null: all heads'),
+    n_elements: column('int32', 'compared elements'),
+    n_differ: column('int32', 'elements whose bits differ, ±0 pairs excepted'),
+    signed_zero: column('int32', '±0 pairs'),
+    sign_flips: column('int32', 'elements of unlike sign'),
+    nonfinite: column('int32', 'NaN and infinite elements'),
+    max_abs: column('float64', 'largest difference'),
+    rel_l2: column('float64', '‖cached − uncached‖ / ‖uncached‖'),
+    max_ulp: column('float64', 'largest difference in units in the last place of dtype'),
+    mean_ulp: column('float64', 'mean over compared elements'),
+    ulp_row: column('float64', 'max |Δ| / ulp(max |row|) over rows of the last axis'),
+    cosine: column('float64', 'cosine of the rows'),
+    added_rel_l2: optional('float64', 'difference the decode kernel makes by itself: same input, same history'),
+    via_history_rel_l2: optional('float64', 'difference that enters through the history'),
+    via_residual_rel_l2: optional('float64', 'difference that enters through the residual stream'),
+  },
+} as const satisfies Record<string, Record<string, Column>>;
+
+export type TableName = keyof typeof tables;
+
+interface ValueTypes {
+  text: string;
+  string: string;
+  int16: number;
+  int32: number;
+  float64: number;
+  bool: boolean;
+  'int32 list': readonly number[];
+  binary: Uint8Array;
+}
+
+/** A row of a table, as the writer takes it and the reader gives it. */
+export type Row<T extends TableName> = {
+  [C in keyof (typeof tables)[T]]: (typeof tables)[T][C] extends { type: infer K extends ColumnType; nullable: infer N }
+    ? N extends true
+      ? ValueTypes[K] | null
+      : ValueTypes[K]
+    : never;
+};
+
+/** Metadata key under which every file carries the run's identity as JSON. */
+export const manifestKey = 'kvlens.manifest';
+
+/** Version of the run directory's layout. */
+export const schemaVersion = 1;
+
+/** The column tables as Markdown, for the documentation. */
+export function describeTables(): string {
+  return Object.entries(tables)
+    .map(([name, columns]) => {
+      const rows = Object.entries<Column>(columns).map(
+        ([key, { type, nullable, meaning }]) => `| ${key} | ${type}${nullable ? '?' : ''} | ${meaning} |`,
+      );
+      return [`### ${name}.arrow`, '', '| column | type | meaning |', '|---|---|---|', ...rows, ''].join('\n');
+    })
+    .join('\n');
+}
