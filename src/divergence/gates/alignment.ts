@@ -8,9 +8,9 @@ import { hookName } from '../../graph/hooks.ts';
 import { computeType, typeAt } from '../../graph/rounding.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import { type RotaryTables, rotaryTables } from '../../model/positions.ts';
+import { argmax } from '../../model/sampling/index.ts';
 import { roundTo } from '../../numerics/half.ts';
 import { formats } from '../../numerics/types.ts';
-import { greedyToken } from './context.ts';
 import { type Captured, compareRuns, Tally } from './difference.ts';
 import { always, count, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
 
@@ -19,7 +19,11 @@ export const alignment: Gate = {
   class: 'harness',
   claim: 'embeddings, positions, visible keys and the first token are equal in both arms',
   required: '0 embeddings, 0 positions and 0 visible keys differ; the same first token',
-  failing: 'a rotary row of the next position in decode steps; a mask that hides the newest key or shows a future one',
+  failing: [
+    'decode steps rotated to the next position',
+    'a mask that hides the newest key in decode steps',
+    'a mask that shows a future key',
+  ],
   appliesTo: always,
   measure,
 };
@@ -155,5 +159,5 @@ function overflowed(
 
 function firstToken({ executor }: GateContext, run: Captured): number {
   const { data } = run.activations.get('logits')!;
-  return greedyToken(data.subarray(data.length - executor.config.vocabSize));
+  return argmax(data.subarray(data.length - executor.config.vocabSize));
 }

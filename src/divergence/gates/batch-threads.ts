@@ -18,7 +18,7 @@ export const batchThreads: Gate = {
   class: 'identification',
   claim: 'batch size and intra-op threads are the same in both arms; their effect is measured by audit',
   required: ({ threads }) => `batch 1 and intra-op threads ${threads} in both arms`,
-  failing: 'decode sessions with another thread count; two threads under a preset that needs one',
+  failing: ['decode sessions with another thread count', 'two threads under a preset that needs one'],
   appliesTo: always,
   measure,
 };

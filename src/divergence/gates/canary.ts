@@ -9,7 +9,7 @@ import { GraphBuilder } from '../../graph/builder.ts';
 import { computeType, type Place, places, type RoundingPolicy, typeAt } from '../../graph/rounding.ts';
 import { allocate, floatData, floatTensor } from '../../model/arrays.ts';
 import type { KernelRole } from '../../model/executor.ts';
-import { roundTo } from '../../numerics/half.ts';
+import { exponentOf, roundTo } from '../../numerics/half.ts';
 import { formats, type StorageType } from '../../numerics/types.ts';
 import { always, type Gate, type GateContext, type Measurement } from './gate.ts';
 
@@ -19,7 +19,11 @@ export const canary: Gate = {
   claim:
     'every type the policy names really rounds: ties, kept ulps, overflow and subnormals, as the next operation sees them',
   required: 'every probe as IEEE 754 says for that type',
-  failing: 'a float16-typed graph; a graph whose casts were dropped; a graph that rounds to another type',
+  failing: [
+    'a float16-typed graph, whose casts the runtime deletes',
+    'a graph whose roundings were dropped',
+    'a graph that rounds to bfloat16 instead of float16',
+  ],
   appliesTo: always,
   measure,
 };
@@ -36,7 +40,7 @@ export function probesOf(type: StorageType, compute: 'f32' | 'f64'): Probe[] {
   const { significandBits, minExponent, maxFinite } = formats[type];
   const ulp = 2 ** (1 - significandBits);
   const half = ulp / 2;
-  const topUlp = 2 ** (Math.floor(Math.log2(maxFinite * (1 - ulp))) + 1 - significandBits);
+  const topUlp = 2 ** (exponentOf(maxFinite) + 1 - significandBits);
   const subnormal = 2 ** (minExponent + 1 - significandBits);
   const narrow = type !== compute;
   return [

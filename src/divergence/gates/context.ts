@@ -1,7 +1,7 @@
 /** Make a subject ready for its gates: choose the tokens, open the executor, compute shared runs once. */
 import { modelHooks } from '../../graph/hooks.ts';
-import type { FloatArray } from '../../model/arrays.ts';
 import { type Activations, Executor, type ExecutorOptions, isCacheHook } from '../../model/executor.ts';
+import { argmax } from '../../model/sampling/index.ts';
 import { Arm, type ArmStep } from '../arms.ts';
 import type { Captured } from './difference.ts';
 import { runInFreshProcess } from './fresh-process.ts';
@@ -23,11 +23,7 @@ export async function prepareContext(
     subject.open ??
     ((overrides?: Partial<ExecutorOptions>) => new Executor({ checkpoint, policy, kernels, threads, ...overrides }));
   const executor = open();
-  const hooks: ReadonlySet<string> = new Set(
-    modelHooks(executor.config.layers)
-      .filter((hook) => !hook.definition.optIn)
-      .map((hook) => hook.name),
-  );
+  const hooks = observedHooks(executor);
   const tokens = await forcedTokens(executor, subject);
   const lengths = tokens.slice(prompt.tokens.length).map((_, step) => prompt.tokens.length + step + 1);
 
@@ -65,6 +61,12 @@ export async function prepareContext(
   };
 }
 
+/** Full names of every hook that is not opt-in, in execution order. */
+export function observedHooks({ config }: Executor): ReadonlySet<string> {
+  const hooks = modelHooks(config.layers).filter((hook) => !hook.definition.optIn);
+  return new Set(hooks.map((hook) => hook.name));
+}
+
 /** The prompt and its continuation, prolonged greedily by the uncached arm. */
 async function forcedTokens(executor: Executor, subject: GateSubject): Promise<number[]> {
   const { prompt, continuation = [], maxSteps = defaultSteps } = subject;
@@ -73,16 +75,9 @@ async function forcedTokens(executor: Executor, subject: GateSubject): Promise<n
   const none: ReadonlySet<string> = new Set();
   while (tokens.length < end) {
     const { logits } = await Arm.uncached(executor, tokens.length, 'recompute').prefill(tokens, { hooks: none });
-    tokens.push(greedyToken(logits));
+    tokens.push(argmax(logits));
   }
   return tokens;
-}
-
-/** Index of the largest logit, the lowest on ties; 0 where none is larger (NaN: the finite gate reports it). */
-export function greedyToken(logits: FloatArray): number {
-  let best = 0;
-  for (let token = 1; token < logits.length; token++) if (logits[token] > logits[best]) best = token;
-  return best;
 }
 
 async function runCachedArm(

@@ -13,7 +13,7 @@ export const finite: Gate = {
   class: 'identification',
   claim: 'no NaN at any hook; infinities only where the policy can overflow; subnormals counted',
   required: (context) => (canOverflow(context.policy) ? '0 NaN; infinities counted' : '0 NaN, 0 infinities'),
-  failing: 'a checkpoint with a NaN weight; activations beyond float32',
+  failing: ['a NaN weight', 'logits beyond float32'],
   appliesTo: always,
   measure,
 };

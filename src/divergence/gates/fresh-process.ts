@@ -1,14 +1,13 @@
 /** Run both arms in a process of its own and get their digests back: nothing is shared but the files on disk. */
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { packageRoot } from '../../checkpoint/embedded.ts';
 import { RunError } from '../../errors.ts';
 import type { ArmDigests, ArmsRequest } from './arm-digests.ts';
 
-/** The built worker beside this file; from the sources it is the one under `dist/`, which `npm test` builds first. */
+/** The built worker: `npm test` builds it first, so that the child needs no loader for the sources. */
 function workerFile(): string {
-  const here = import.meta.url;
-  const built = here.endsWith('.ts') ? here.replace(/\/src\/(?!.*\/src\/)/, '/dist/') : here;
-  return fileURLToPath(new URL('./arms-worker.js', built));
+  return join(packageRoot(), 'dist', 'divergence', 'gates', 'arms-worker.js');
 }
 
 /** @throws RunError if the process fails. */
@@ -22,10 +21,7 @@ export function runInFreshProcess(request: ArmsRequest): Promise<ArmDigests> {
     child.on('error', reject);
     child.on('close', (code) => {
       if (code === 0) resolve(parseDigests(output));
-      else
-        reject(
-          new RunError(`the fresh process of gate repeat ended with code ${code}: ${errors.trim().split('\n')[0]}`),
-        );
+      else reject(new RunError(`the fresh process of gate repeat ended with code ${code}: ${firstError(errors)}`));
     });
     child.stdin.end(JSON.stringify(request));
   });
@@ -37,4 +33,10 @@ function parseDigests(text: string): ArmDigests {
   if (typeof value !== 'object' || value === null) throw new Error('the fresh process wrote no digests');
   for (const [key, digest] of Object.entries(value)) digests[key] = String(digest);
   return digests;
+}
+
+/** The line that names the error: Node prints the source line before it. */
+function firstError(text: string): string {
+  const lines = text.split('\n').map((line) => line.trim());
+  return lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.find((line) => line !== '') ?? 'no message';
 }

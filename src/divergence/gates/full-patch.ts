@@ -15,7 +15,7 @@ export const fullPatch: Gate = {
   class: 'harness',
   claim: 'history and kernel both replaced, through the patch path, equal honest recomputation',
   required: (context) => `${equalityRule(context.policy)}; a marked row is read back`,
-  failing: 'a K row that arrives scaled by 1 + 2^-8; patches that are ignored',
+  failing: ['a K row that is patched in scaled by 1 + 2^-8', 'patches that are ignored'],
   appliesTo: (context) => (context.lengths.length > 0 ? true : 'no decode step fits into the context'),
   measure,
 };

@@ -91,8 +91,8 @@ export interface Gate {
   /** One sentence for the README's table and `audit`. */
   claim: string;
   required: string | ((context: GateContext) => string);
-  /** A subject that fails this gate, as the tests build it. */
-  failing: string;
+  /** Faults that fail this gate; the tests build a subject with each. */
+  failing: readonly string[];
   /** True, or why the gate has nothing to say about this subject. */
   appliesTo(context: GateContext): true | string;
   measure(context: GateContext): Promise<Measurement>;

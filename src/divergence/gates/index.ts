@@ -4,12 +4,13 @@
  */
 import type { GateResult } from '../summary.ts';
 import { alignment } from './alignment.ts';
+import { findAudit, keepAudit } from './audit-cache.ts';
 import { batchThreads } from './batch-threads.ts';
 import { canary } from './canary.ts';
 import { prepareContext } from './context.ts';
 import { finite } from './finite.ts';
 import { fullPatch } from './full-patch.ts';
-import type { Gate, GateContext, GateName, GateSubject } from './gate.ts';
+import { type Gate, type GateContext, type GateName, type GateSubject, gateNames, type Scale } from './gate.ts';
 import { noOp } from './no-op.ts';
 import { nullControl } from './null.ts';
 import { observer } from './observer.ts';
@@ -18,7 +19,8 @@ import { provenance } from './provenance.ts';
 import { repeat } from './repeat.ts';
 import { residual } from './residual.ts';
 
-export type { Gate, GateName, GateSubject } from './gate.ts';
+export { cacheFolder, findAudit } from './audit-cache.ts';
+export { type Gate, type GateName, type GateSubject, gateNames, type Scale } from './gate.ts';
 
 /** Every gate. */
 export const gates: readonly Gate[] = [
@@ -37,24 +39,35 @@ export const gates: readonly Gate[] = [
 ];
 
 /**
- * The gates of a run, on its first prompt and at most 8 steps: what goes into controls.json.
- * @param names run only these.
+ * Measure the gates on one prompt and at most `maxSteps` steps: what goes into controls.json.
+ *
+ * `run` quotes what only an audit measures – fresh processes, batches, threads – from the audit of this subject on this
+ * machine, if one was kept.
+ * @param names measure only these.
  */
-export async function runGates(subject: GateSubject, names?: readonly GateName[]): Promise<GateResult[]> {
-  const context = await prepareContext(subject, 'run');
-  return measureAll(context, names);
-}
-
-async function measureAll(context: GateContext, names?: readonly GateName[]): Promise<GateResult[]> {
+export async function runGates(
+  subject: GateSubject,
+  scale: Scale = 'run',
+  names: readonly GateName[] = gateNames,
+): Promise<GateResult[]> {
+  const audited = scale === 'run' ? await findAudit(subject) : null;
+  const context = await prepareContext(subject, scale, audited);
   try {
     const results: GateResult[] = [];
     for (const gate of gates) {
-      if (names === undefined || names.includes(gate.name)) results.push(await measureGate(gate, context));
+      if (names.includes(gate.name)) results.push(await measureGate(gate, context));
     }
     return results;
   } finally {
     await context.executor.release();
   }
+}
+
+/** All gates with everything that takes longer; kept on this machine so that runs can quote it by `hash`. */
+export async function audit(subject: GateSubject): Promise<{ passed: boolean; hash: string; gates: GateResult[] }> {
+  const results = await runGates(subject, 'audit');
+  const { hash } = await keepAudit(subject, results);
+  return { passed: results.every((gate) => gate.passed), hash, gates: results };
 }
 
 async function measureGate(gate: Gate, context: GateContext): Promise<GateResult> {

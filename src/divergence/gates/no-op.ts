@@ -11,7 +11,7 @@ export const noOp: Gate = {
   claim:
     'patch inputs that are off, and patches that write a value over itself, equal the unpatched graph at every hook',
   required: '0 elements differ (signed zeros apart)',
-  failing: 'a patch that is applied where its mask is off; a patch that arrives scaled by 1 + 2^-8',
+  failing: ['patches applied where their mask is off', 'a K row that is patched in scaled by 1 + 2^-8'],
   appliesTo: always,
   measure,
 };

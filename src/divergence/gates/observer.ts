@@ -10,7 +10,7 @@ export const observer: Gate = {
   class: 'harness',
   claim: 'capturing hooks does not change logits: none, core and all give the same bits',
   required: '0 logits differ',
-  failing: 'hooks that change what is computed',
+  failing: ['hooks that change what is computed'],
   appliesTo: always,
   measure,
 };

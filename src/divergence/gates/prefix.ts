@@ -10,7 +10,7 @@ export const prefix: Gate = {
   class: 'identification',
   claim: 'row i of the uncached arm is the same in every length n ≥ 2 it is computed in',
   required: (context) => equalityRule(context.policy),
-  failing: 'rotary rows that depend on the length; a mask that shows the next key',
+  failing: ['rotary rows that depend on the length', 'a mask that shows the next key'],
   appliesTo: (context) => (context.tokens.length > 2 ? true : 'fewer than 3 tokens: there is one length only'),
   measure,
 };

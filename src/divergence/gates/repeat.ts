@@ -9,7 +9,7 @@ export const repeat: Gate = {
   class: 'harness',
   claim: 'each arm run twice gives the same bits at every hook, in fresh sessions and in a fresh process',
   required: '0 tensors differ',
-  failing: 'an executor that returns other rows the second time; a child process with other options',
+  failing: ['an executor whose results depend on what ran before', 'a fresh process with other options'],
   appliesTo: always,
   measure,
 };
@@ -36,6 +36,8 @@ async function measure(context: GateContext): Promise<Measurement> {
     elsewhere = 'fresh process';
   }
   const total = Object.keys(first).length;
+  const quoted = context.audited?.gates.find(({ name }) => name === 'repeat');
+  if (context.scale === 'run' && quoted?.passed === false) unlike.push(`${quoted.measured} (audit)`);
   return {
     passed: unlike.length === 0,
     measured: `${count(unlike.length)} of ${count(total)} tensors differ${unlike.length > 0 ? `; first: ${unlike[0]}` : ''}`,

@@ -12,7 +12,7 @@ export const residual: Gate = {
   class: 'harness',
   claim: 'resid_pre + attn_out = resid_mid and resid_mid + mlp_out = resid_post after the policy’s rounding',
   required: '0 elements differ',
-  failing: 'residual sums that are not rounded',
+  failing: ['residual sums that are not rounded'],
   appliesTo: always,
   measure,
 };

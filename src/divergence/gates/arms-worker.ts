@@ -1,0 +1,16 @@
+/** The fresh process of gate repeat: a request on stdin, digests of both arms on stdout. */
+import { readFileSync } from 'node:fs';
+import { openCheckpoint } from '../../checkpoint/open.ts';
+import { resolveKernels } from '../../graph/kernels.ts';
+import { Executor } from '../../model/executor.ts';
+import { type ArmsRequest, digestArms } from './arm-digests.ts';
+import { observedHooks } from './context.ts';
+
+const request: ArmsRequest = JSON.parse(readFileSync(0, 'utf8'));
+const executor = new Executor({
+  checkpoint: await openCheckpoint(request.checkpoint),
+  policy: request.policy,
+  kernels: resolveKernels(request.kernels),
+  threads: request.threads,
+});
+process.stdout.write(JSON.stringify(await digestArms(executor, observedHooks(executor), request)));
