@@ -65,7 +65,7 @@ function asKnown(error: unknown): KvlensError | null {
 
 /** commander's "error: unknown option '--x'\n(Did you mean --y?)" in this project's form. */
 function usage({ code, message }: CommanderError): UsageError {
-  if (code === 'commander.help') return new UsageError('no command given', 'kvlens --help lists the commands');
+  if (code === 'commander.help') return new UsageError('expected a command', 'kvlens --help lists the commands');
   const [first, ...rest] = message.replace(/^error: /, '').split('\n');
   const suggestion = rest.join(' ').replace(/^\((.*)\)$/, '$1');
   return new UsageError(first, suggestion === '' ? 'kvlens --help, kvlens COMMAND --help' : suggestion);

@@ -48,7 +48,7 @@ async function execute(argv: readonly string[], context: Context): Promise<Outco
     if (error instanceof CommanderError && error.exitCode === 0) throw new HelpShown();
     throw error;
   }
-  if (!started) throw new UsageError('no command given', 'kvlens --help lists the commands');
+  if (!started) throw new UsageError('expected a command', 'kvlens --help lists the commands');
   return started;
 }
 

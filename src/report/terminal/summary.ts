@@ -5,7 +5,7 @@
 import type { DivergenceSummary, Origin } from '../../divergence/summary.ts';
 import { driftLines } from './drift.ts';
 import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
-import { displayWidth, type TerminalOptions, wrap } from './layout.ts';
+import { displayWidth, flow, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatShare } from './numbers.ts';
 import { runLines } from './run-line.ts';
@@ -28,7 +28,7 @@ export function renderSummary(summary: DivergenceSummary, options: SummaryOption
     tokenLines(summary),
     originLines(summary, columns),
     gateLines(summary.gates, columns, color),
-    [...verdictLines(summary, options), ...removedBy(summary), ...look(options)],
+    [...verdictLines(summary, options), ...removedBy(summary, columns), ...look(options)],
   ];
   const lines = blocks.filter((block) => block.length > 0).flatMap((block, i) => (i === 0 ? block : ['', ...block]));
   return finish(lines, options);
@@ -52,7 +52,7 @@ function originLines({ firstDivergence, origins }: DivergenceSummary, columns: n
 function why(origin: Origin): string {
   if (startsInCache(origin)) return 'the rows read are not the rows written, so the cache starts it';
   if (!origin.readsCache) return 'reads no cache, so the kernel starts it';
-  return 'the cached rows it reads are equal, so the kernel starts it';
+  return 'the cache it reads is equal, so the kernel starts it';
 }
 
 function startsInCache({ hook }: Origin): boolean {
@@ -89,12 +89,13 @@ function startsWhere(origin: Origin): string {
 }
 
 /** What makes the difference vanish, as the null control measured it. */
-function removedBy({ verdict, decodeRows, gates, kernels }: DivergenceSummary): string[] {
+function removedBy({ verdict, decodeRows, gates, kernels }: DivergenceSummary, columns: number): string[] {
   if (verdict === 'equal' || decodeRows > 1) return [];
   const control = gates.find(({ name }) => name === 'null');
   if (control?.status !== 'passed') return [];
   const kernel = kernels.startsWith('split-') ? '--kernels ort ' : '';
-  return [`  removed by     ${kernel}--decode-rows 2   (null gate: ${control.measured})`];
+  const parts = [`${kernel}--decode-rows 2`, `(null gate: ${control.measured})`];
+  return flow(parts, columns, { first: '  removed by     ', indent: ' '.repeat(17), separator: '   ' });
 }
 
 function look({ run }: SummaryOptions): string[] {
