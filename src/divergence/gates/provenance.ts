@@ -49,7 +49,7 @@ async function inspect(context: GateContext, executor: Executor, dir: string, wh
   const { layers } = executor.config;
   const stages: Stage[] = ['embed', ...Array.from({ length: layers }, (_, block) => ({ block })), 'unembed'];
   const { prefill, decode } = context.kernels;
-  const samePreset = prefill.attention === decode.attention && prefill.prepack === decode.prepack;
+  const samePreset = JSON.stringify(prefill) === JSON.stringify(decode);
   const problems: string[] = [];
   let operators = 0;
   for (const stage of stages) {

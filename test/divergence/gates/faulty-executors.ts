@@ -20,7 +20,7 @@ type Residual = History['keys'];
 /** One unit in the eighth bit: visible in fp32, fp16 and bf16 alike. */
 const nudge = 1 + 2 ** -7;
 
-/** Its results depend on how often any executor ran before it, as reading uninitialised memory would. */
+/** Results depend on how many blocks any executor ran before, as reading uninitialised memory would make them. */
 let blocksRun = 0;
 export class RestlessExecutor extends Executor {
   override async block(...step: Parameters<Executor['block']>): Promise<BlockOutput> {
@@ -174,6 +174,7 @@ export class OneRowInDisguise extends Executor {
 class StaleCache extends KVCache {
   override write(layer: number, start: number, keys: Residual, values: Residual): void {
     const row = 3;
+    if (this.capacity <= row) return super.write(layer, start, keys, values);
     const old = this.view(layer, row + 1);
     const stale = { keys: old.keys.slice(row * this.rowSize), values: old.values.slice(row * this.rowSize) };
     super.write(layer, start, keys, values);

@@ -68,6 +68,17 @@ describe('a sound subject passes every gate', () => {
     const policy = { ...resolvePolicy('fp32'), name: 'kv-bf16', places: { kv: 'bf16', residual: 'f16' } as const };
     expect(failures(await runGates(await subject(mha, 'fp32', { policy })))).toEqual([]);
   });
+  test('a prompt of one token', async () => {
+    const results = await runGates(await subject(mha, 'fp16', { prompt: { id: 'one', tokens: [1] } }));
+    expect(failures(results)).toEqual([]);
+    expect(results.find(({ name }) => name === 'prefix')?.scope).toContain('n = 2, 3, 4 in 5');
+  });
+  test('a forced continuation, cut to the steps a run looks at', async () => {
+    const continuation = [9, 8, 7, 6, 5];
+    const results = await runGates(await subject(gqa, 'bf16', { continuation, maxSteps: 3 }));
+    expect(failures(results)).toEqual([]);
+    expect(results.find(({ name }) => name === 'null')?.scope).toContain('n = 11 … 13');
+  });
   test('a prompt that fills the context has no decode step: null and full-patch do not apply', async () => {
     const prompt = { id: 'full', tokens: Array.from({ length: 64 }, (_, i) => i) };
     const results = await runGates(await subject(gqa, 'fp16', { prompt }));
