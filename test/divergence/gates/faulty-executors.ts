@@ -174,7 +174,10 @@ export class OneRowInDisguise extends Executor {
 class StaleCache extends KVCache {
   override write(layer: number, start: number, keys: Residual, values: Residual): void {
     const row = 3;
-    if (this.capacity <= row) return super.write(layer, start, keys, values);
+    if (this.capacity <= row) {
+      super.write(layer, start, keys, values);
+      return;
+    }
     const old = this.view(layer, row + 1);
     const stale = { keys: old.keys.slice(row * this.rowSize), values: old.values.slice(row * this.rowSize) };
     super.write(layer, start, keys, values);
