@@ -119,7 +119,12 @@ export const results = {
     origins: z.array(origin).nullable(),
     spotChecks: z.strictObject({ steps: count, failed: count }),
   }),
-  audit: z.strictObject({ passed: z.boolean(), gates: z.array(gate) }),
+  audit: z.strictObject({
+    passed: z.boolean(),
+    gates: z.array(gate),
+    hash: z.string().describe('how later runs on this machine quote this audit'),
+    model: z.string(),
+  }),
 } as const;
 
 /** A command with a result object. */

@@ -42,17 +42,30 @@ export class Progress {
 
   /** Say how far the command is. */
   update(state: ProgressState): void {
+    this.show(progressLine(state, (this.now() - this.started) / 1000));
+  }
+
+  private show(line: string): void {
     const elapsed = this.now() - this.started;
     const interval = this.io.progressColumns === null ? lineMilliseconds : refreshMilliseconds;
     if (this.quiet || elapsed < quietMilliseconds || elapsed - this.shown < interval) return;
     this.shown = elapsed;
-    const line = progressLine(state, elapsed / 1000);
     if (this.io.progressColumns === null) {
       this.io.err(`${line}\n`);
       return;
     }
     this.io.err(`\r\x1b[K${clip(line, this.io.progressColumns - 1)}`);
     this.onLine = true;
+  }
+
+  /** Say every so often that something without units is still going on; returns what ends that. */
+  waiting(label: string): () => void {
+    const started = this.now();
+    const timer = setInterval(() => this.show(`${label}  ${duration((this.now() - started) / 1000)}`), 1000);
+    return () => {
+      clearInterval(timer);
+      this.end();
+    };
   }
 
   /** Remove the line, so that what follows starts on a clean one. */

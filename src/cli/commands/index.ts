@@ -1,5 +1,6 @@
 /** The commands, in the order help lists them. */
 import type { CommandDefinition } from '../command.ts';
+import { auditCommand } from './audit.ts';
 import { modelsCommand } from './models.ts';
 
-export const commands: readonly CommandDefinition[] = [modelsCommand];
+export const commands: readonly CommandDefinition[] = [modelsCommand, auditCommand];

@@ -1,0 +1,94 @@
+/** From the MODEL argument and the options to what a command computes with: checkpoint, prompts, notes on stderr. */
+import { embeddedModels, resolveModel } from '../checkpoint/embedded.ts';
+import { openCheckpoint } from '../checkpoint/open.ts';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { InputError, UsageError } from '../errors.ts';
+import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
+import { type Prompt, type PromptTarget, promptFromText, promptFromTokens, readPromptFile } from '../study/prompts.ts';
+import type { Context } from './command.ts';
+import type { CommonOptions, PromptSource } from './options.ts';
+
+/** Prompts of an embedded model that run when none are given. */
+const defaultPrompts = 100;
+
+/** A model as the command line names it. */
+export interface Subject {
+  checkpoint: Checkpoint;
+  /** The embedded model's prompt file, or null for a folder. */
+  prompts: string | null;
+}
+
+/**
+ * Open MODEL.
+ * @throws InputError if it is no model.
+ */
+export async function openSubject(model: string, { io }: Context, { quiet }: { quiet: boolean }): Promise<Subject> {
+  const resolved = resolveModel(model);
+  if (resolved.kind === 'graph') {
+    throw new InputError(
+      `${model}: an exported graph folder, expected a checkpoint`,
+      'name the checkpoint it was exported from, with the same --precision and --kernels',
+    );
+  }
+  const name = resolved.name === undefined ? {} : { name: resolved.name };
+  const checkpoint = await openCheckpoint(resolved.dir, name);
+  if (checkpoint.unknownConfigKeys.length > 0 && !quiet) {
+    io.err(`note: ${model}/config.json: unknown keys, not used: ${checkpoint.unknownConfigKeys.join(', ')}\n`);
+  }
+  return { checkpoint, prompts: resolved.embedded?.prompts ?? null };
+}
+
+/** What prompts of this checkpoint must fit. */
+export function promptTarget({ tokenizer, config }: Checkpoint): PromptTarget {
+  return { tokenizer, vocabSize: config.vocabSize, maxPositions: config.maxPositions };
+}
+
+/**
+ * The prompts that were asked for; without any, an embedded model's first 100.
+ * @throws UsageError if a folder is given without prompts, InputError for prompts that do not fit.
+ */
+export function readPrompts(subject: Subject, source: PromptSource, options: CommonOptions): Prompt[] {
+  const target = promptTarget(subject.checkpoint);
+  if (source.prompt !== null || source.tokens !== null) return [onePrompt(source, target)];
+  const file = source.prompts ?? subject.prompts;
+  if (file === null) {
+    const names = embeddedModels().map(({ name }) => name);
+    throw new UsageError(
+      `MODEL "${subject.checkpoint.dir}" has no prompts of its own, expected --prompts, --prompt or --tokens`,
+      names.length > 0 ? `embedded models have: ${names.join(', ')}` : undefined,
+    );
+  }
+  const { template, fewShot } = options;
+  const limit = options.limit ?? (source.prompts === null ? defaultPrompts : null);
+  return readPromptFile(file, { template, fewShot, limit }, target);
+}
+
+/** The prompt of `--prompt` or `--tokens`. @throws UsageError if neither is given. */
+export function onePrompt({ prompt, tokens }: PromptSource, target: PromptTarget): Prompt {
+  if (prompt !== null) return promptFromText(prompt, target);
+  if (tokens !== null) return promptFromTokens(tokens, target);
+  throw new UsageError('found no prompt, expected --prompt TEXT or --tokens IDS');
+}
+
+/**
+ * Workers whose weights fit into `--max-memory` side by side: onnxruntime keeps 4 bytes per parameter of a loaded
+ * session, 8 in double precision, whatever the checkpoint stores.
+ * @throws InputError if not even one fits.
+ */
+export function fitWorkers(checkpoint: Checkpoint, policy: RoundingPolicy, options: CommonOptions): number {
+  const { workers, maxMemory } = options;
+  if (maxMemory === null) return workers;
+  let parameters = 0;
+  for (const { shape } of checkpoint.tensors.values()) parameters += shape.reduce((a, b) => a * b, 1);
+  const perWorker = parameters * (computeType(policy) === 'f64' ? 8 : 4);
+  const fitting = Math.floor(maxMemory / perWorker);
+  if (fitting >= 1) return Math.min(workers, fitting);
+  throw new InputError(
+    `--max-memory: found ${maxMemory} bytes, expected at least ${perWorker}, the loaded weights of one worker`,
+  );
+}
+
+/** Say which common options a command makes no use of. */
+export function noteUnused(unused: readonly string[], command: string, { io }: Context, quiet: boolean): void {
+  if (unused.length > 0 && !quiet) io.err(`note: no effect on ${command}: ${unused.join(', ')}\n`);
+}
