@@ -1,0 +1,81 @@
+/** The result object of `diverge` from a run's summary. A failed harness gate leaves no measured number in it. */
+import type { DivergenceSummary, FlipRow, Origin } from '../divergence/summary.ts';
+import { type Result, toMeasure } from './contract.ts';
+
+type DivergeResult = Result<'diverge'>;
+
+/** What a run found, for programs. `run` is the run directory. */
+export function divergeResult(summary: DivergenceSummary, run: string): DivergeResult {
+  const { model, precision, kernels, strategy, decodeRows, prompts, steps, gates, verdict, spotChecks } = summary;
+  const failed = gates.filter((gate) => !gate.passed).map(({ name }) => name);
+  return {
+    run,
+    prompts,
+    steps,
+    ...(verdict === 'not-valid' ? nothing : measured(summary)),
+    gates: { passed: failed.length === 0, failed, results: gates },
+    verdict,
+    model,
+    precision,
+    kernels,
+    strategy,
+    decodeRows,
+    spotChecks,
+  };
+}
+
+const nothing = {
+  flips: null,
+  flipRate: null,
+  divergedPrompts: null,
+  firstDivergence: null,
+  differingSteps: null,
+  tieFlips: null,
+  firstFlipSteps: null,
+  kl: null,
+  tv: null,
+  l2: null,
+  oracle: null,
+  drift: null,
+  widestFlips: null,
+  origins: null,
+} satisfies Partial<DivergeResult>;
+
+function measured(summary: DivergenceSummary): Pick<DivergeResult, keyof typeof nothing> {
+  const { flips, steps, divergedPrompts, differingSteps, tieFlips, firstFlipSteps, firstDivergence, oracle } = summary;
+  return {
+    flips,
+    flipRate: steps === 0 ? null : flips / steps,
+    divergedPrompts,
+    firstDivergence: firstDivergence && originResult(firstDivergence),
+    differingSteps,
+    tieFlips,
+    firstFlipSteps,
+    kl: toMeasure(summary.kl),
+    tv: toMeasure(summary.tv),
+    l2: toMeasure(summary.l2),
+    oracle: oracle && { cached: toMeasure(oracle.cached), uncached: toMeasure(oracle.uncached) },
+    drift: summary.drift.map(({ label, bins, rms, max, added, equalShare }) => ({
+      label,
+      bins: bins.map((bin) => (bin === null ? null : toMeasure(bin))),
+      rms: toMeasure(rms),
+      max: toMeasure(max),
+      added: added === null ? null : toMeasure(added),
+      equalShare,
+    })),
+    widestFlips: summary.widestFlips.map(({ uncached, cached, ...place }) => ({
+      ...place,
+      uncached: sideResult(uncached),
+      cached: sideResult(cached),
+    })),
+    origins: summary.origins.map(originResult),
+  };
+}
+
+function originResult({ maxUlp, ...origin }: Origin) {
+  return { ...origin, maxUlp: toMeasure(maxUlp) };
+}
+
+function sideResult({ margin, ...side }: FlipRow['cached']) {
+  return { ...side, margin: toMeasure(margin) };
+}
