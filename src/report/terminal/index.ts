@@ -1,5 +1,6 @@
 /** What a run looks like in a terminal: pure functions from results to text. */
 export { renderAudit } from './gates.ts';
+export { type ArmText, firstDifference, renderGeneration } from './generation.ts';
 export type { TerminalOptions } from './layout.ts';
 export { type ModelListing, renderModels } from './models.ts';
 export { renderSummary, type SummaryOptions } from './summary.ts';
