@@ -1,0 +1,147 @@
+/**
+ * The main job: gates first, then every prompt through both arms, then the tables, the controls and the manifest.
+ *
+ * Prompts are independent, so they run in worker threads; results are written in the order of the prompts, so that the
+ * number of workers changes no byte.
+ */
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { InterruptedError } from '../errors.ts';
+import { selectHooks } from '../graph/hooks.ts';
+import type { KernelPreset } from '../graph/kernels.ts';
+import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
+import { type Strategy, strategyName } from '../model/sampling/index.ts';
+import type { RunDirectory } from '../store/run-directory.ts';
+import type { Prompt } from '../study/prompts.ts';
+import { Aggregate } from './aggregate.ts';
+import { runGates } from './gates/index.ts';
+import { runIdentity, runProvenance } from './identity.ts';
+import type { PromptResult } from './rows.ts';
+import { RunTables } from './run-tables.ts';
+import type { DivergenceSummary, GateResult } from './summary.ts';
+import { openPromptPool } from './worker-pool.ts';
+
+/** How far a run is. */
+export interface DivergeProgress {
+  stage: 'gates' | 'prompts';
+  done: number;
+  total: number;
+  flips: number;
+}
+
+export interface DivergeOptions {
+  checkpoint: Checkpoint;
+  policy: RoundingPolicy;
+  kernels: KernelPreset;
+  strategy: Strategy;
+  prompts: readonly Prompt[];
+  mode: 'teacher-forced' | 'free-running' | 'both';
+  maxNewTokens: number;
+  /** GLOB of hooks that become rows of layers.arrow. */
+  hooks: string;
+  decodeRows: number;
+  /** Intra-op threads. */
+  threads: number;
+  workers: number;
+  ignoreEos: boolean;
+  saveActivations: boolean;
+  /** The template that made prompts of questions; recorded. */
+  template: string;
+  run: RunDirectory;
+  onProgress?: (progress: DivergeProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** Hooks whose drift the summary shows, beside what was asked for. */
+const summaryHooks = 'hook_embed,*.hook_resid_post,ln_final.hook_normalized,logits';
+
+/**
+ * Run all prompts through both arms and publish the run directory.
+ *
+ * If a harness gate fails no prompt is run: controls.json and the manifest say why. Interrupted, what is finished is
+ * published and the manifest says how many prompts that is.
+ */
+export async function diverge(options: DivergeOptions): Promise<DivergenceSummary> {
+  const { checkpoint, policy, kernels, strategy, prompts, run } = options;
+  const { layers } = checkpoint.config;
+  const report = (progress: DivergeProgress) => options.onProgress?.(progress);
+  report({ stage: 'gates', done: 0, total: prompts.length, flips: 0 });
+  const gates = await runGates({ ...options, prompt: prompts[0], continuation: prompts[0].continuation ?? [] });
+
+  const identity = await runIdentity(options);
+  const hooks = selectHooks(`${options.hooks},${summaryHooks}`, layers);
+  const aggregate = new Aggregate({
+    model: checkpoint.name,
+    precision: policy.name,
+    kernels: kernels.name,
+    strategy: strategyName(strategy),
+    decodeRows: options.decodeRows,
+    unit: typeAt(policy, 'residual'),
+    layers,
+    tokenText: (token) => checkpoint.tokenizer?.token(token) ?? null,
+  });
+  const tables = new RunTables(options, identity, hooks);
+  let finished = 0;
+  try {
+    if (gates.every((gate) => gate.class !== 'harness' || gate.passed)) {
+      const pool = openPromptPool(
+        {
+          dir: checkpoint.dir,
+          name: checkpoint.name,
+          policy,
+          kernels,
+          strategy,
+          hooks: hooks.map((hook) => hook.name).join(),
+          mode: options.mode,
+          decodeRows: options.decodeRows,
+          maxNewTokens: options.maxNewTokens,
+          threads: options.threads,
+          ignoreEos: options.ignoreEos,
+          saveActivations: options.saveActivations,
+          uncachedPlan: standInHolds(policy, gates) ? 'stand-in' : 'recompute',
+        },
+        Math.min(options.workers, prompts.length),
+      );
+      try {
+        const take = (result: PromptResult) => {
+          tables.add(result);
+          aggregate.add(result);
+          finished += 1;
+          report({ stage: 'prompts', done: finished, total: prompts.length, flips: aggregate.flipsSoFar });
+        };
+        await pool.runInOrder(prompts, take, options.signal);
+      } finally {
+        await pool.close();
+      }
+    }
+    const summary = aggregate.summary(withRunWideFinite(gates, policy, aggregate.nonfinite));
+    tables.finish();
+    const provenance = { ...runProvenance(options), finishedPrompts: finished, files: run.files, rows: tables.rows };
+    run.publish({ gates: summary.gates }, { identity: { ...identity, finishedPrompts: finished }, provenance });
+    if (options.signal?.aborted) {
+      throw new InterruptedError(`interrupted after ${finished} of ${prompts.length} prompts; they are in ${run.path}`);
+    }
+    return summary;
+  } catch (error) {
+    run.abort();
+    throw error;
+  }
+}
+
+/** The stand-in may replace recomputation only where the null and prefix gates hold, bit for bit. */
+function standInHolds(policy: RoundingPolicy, gates: readonly GateResult[]): boolean {
+  if (policy.compute === 'float64') return false;
+  const status = (name: string) => gates.find((gate) => gate.name === name)?.status;
+  return status('null') === 'passed' && status('prefix') === 'passed';
+}
+
+/** The finite gate looks at 8 steps; where the policy cannot overflow, what the whole run met counts too. */
+function withRunWideFinite(
+  gates: GateResult[],
+  policy: RoundingPolicy,
+  { elements, hook }: { elements: number; hook: string | null },
+): GateResult[] {
+  if (elements === 0 || canOverflow(policy)) return gates;
+  const failed = { passed: false, status: 'failed' as const, scope: 'every step of the run' };
+  const measured = `${elements} non-finite elements, first at ${hook}`;
+  return gates.map((gate) => (gate.name === 'finite' && gate.passed ? { ...gate, ...failed, measured } : gate));
+}

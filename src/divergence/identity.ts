@@ -1,0 +1,75 @@
+/** What a run is, for its manifest: equal for identical runs, without paths and times; and where it came from. */
+import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
+import { hookName } from '../graph/hooks.ts';
+import { encodeModel } from '../graph/onnx/codec.ts';
+import { Executor } from '../model/executor.ts';
+import { runtimeOptions } from '../model/session.ts';
+import type { DivergeOptions } from './diverge.ts';
+import { thisMachine, versions } from './gates/machine.ts';
+
+/** Resolved configuration, versions, processor, session options and digests. */
+export async function runIdentity(options: DivergeOptions): Promise<Record<string, unknown>> {
+  const { checkpoint, policy, kernels, strategy, prompts } = options;
+  const { mode, maxNewTokens, hooks, decodeRows, threads, ignoreEos, saveActivations, template } = options;
+  const session = runtimeOptions({ threads, prepack: true, weightsRoot: '' });
+  const given = prompts.map(({ id, tokens, continuation }) => ({ id, tokens, continuation }));
+  return {
+    command: 'diverge',
+    model: checkpoint.name,
+    config: checkpoint.config,
+    unknownConfigKeys: checkpoint.unknownConfigKeys,
+    policy,
+    kernels,
+    strategy,
+    mode,
+    maxNewTokens,
+    hooks,
+    decodeRows,
+    threads,
+    ignoreEos,
+    saveActivations,
+    template,
+    versions: { ...versions(), node: process.versions.node },
+    machine: thisMachine(),
+    session: { level: session.graphOptimizationLevel, mode: session.executionMode, threads },
+    sha256: {
+      checkpoint: await checkpoint.sha256(),
+      tokenizer: await checkpoint.tokenizerSha256(),
+      graph: graphDigest(options),
+      prompts: createHash('sha256').update(JSON.stringify(given)).digest('hex'),
+    },
+  };
+}
+
+/** sha256 of the graphs as they are built for a run with no hooks: one digest for what computes. */
+function graphDigest({ checkpoint, policy, kernels, threads }: DivergeOptions): string {
+  const executor = new Executor({ checkpoint, policy, kernels, threads });
+  const hash = createHash('sha256');
+  const { layers } = checkpoint.config;
+  for (const role of ['prefill', 'decode'] as const) {
+    const add = (stage: Parameters<Executor['graph']>[0], output: string) => {
+      const { model } = executor.graph(stage, role, new Set([output]));
+      hash.update(encodeModel(model));
+    };
+    add('embed', hookName('embed'));
+    for (let block = 0; block < layers; block++) add({ block }, hookName('resid_post', block));
+    add('unembed', hookName('logits'));
+  }
+  return hash.digest('hex');
+}
+
+const started = new Date();
+
+/** Command line, paths, times and host. */
+export function runProvenance({ checkpoint, run, workers }: DivergeOptions): Record<string, unknown> {
+  return {
+    command: process.argv.slice(1),
+    checkpoint: checkpoint.dir,
+    run: run.path,
+    started: started.toISOString(),
+    finished: new Date().toISOString(),
+    host: hostname(),
+    workers,
+  };
+}

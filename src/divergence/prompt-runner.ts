@@ -1,0 +1,42 @@
+/** Everything one thread needs to run prompts: a checkpoint, an executor and an oracle, opened once. */
+import { openCheckpoint } from '../checkpoint/open.ts';
+import { selectHooks } from '../graph/hooks.ts';
+import type { KernelPreset } from '../graph/kernels.ts';
+import type { RoundingPolicy } from '../graph/rounding.ts';
+import { Executor } from '../model/executor.ts';
+import { openOracle } from './oracle.ts';
+import { type PromptInput, type PromptRunOptions, runPrompt } from './prompt-run.ts';
+import type { PromptResult } from './rows.ts';
+
+/** A run's settings as plain data, so that they can be sent to a thread. */
+export interface RunnerConfig extends Omit<PromptRunOptions, 'executor' | 'oracle' | 'hooks'> {
+  /** The checkpoint's folder and name. */
+  dir: string;
+  name: string;
+  policy: RoundingPolicy;
+  kernels: KernelPreset;
+  threads: number;
+  /** GLOB or names. */
+  hooks: string;
+}
+
+export interface PromptRunner {
+  run(prompt: PromptInput): Promise<PromptResult>;
+  close(): Promise<void>;
+}
+
+/** Open a runner. */
+export async function openPromptRunner(config: RunnerConfig): Promise<PromptRunner> {
+  const { dir, name, policy, kernels, threads, hooks, ...options } = config;
+  const checkpoint = await openCheckpoint(dir, { name });
+  const executor = new Executor({ checkpoint, policy, kernels, threads });
+  const oracle = openOracle(executor);
+  const run: PromptRunOptions = { ...options, executor, oracle, hooks: selectHooks(hooks, checkpoint.config.layers) };
+  return {
+    run: (prompt) => runPrompt(run, prompt),
+    close: async () => {
+      await executor.release();
+      await oracle?.release();
+    },
+  };
+}
