@@ -34,8 +34,12 @@ export async function openArrow(path: string): Promise<ArrowFile> {
       schema,
       batchCount: numRecordBatches,
       batch,
-      table: async () =>
-        new Table(schema, await Promise.all(Array.from({ length: numRecordBatches }, (_, i) => batch(i)))),
+      // One after another: the reader seeks in the file it shares with every other read.
+      table: async () => {
+        const batches: RecordBatch[] = [];
+        for (let index = 0; index < numRecordBatches; index++) batches.push(await batch(index));
+        return new Table(schema, batches);
+      },
       close: () => handle.close(),
     };
   } catch (error) {
