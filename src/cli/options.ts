@@ -147,6 +147,9 @@ const definitions = {
 /** Name of a common option, as commander stores it. */
 export type CommonName = keyof typeof definitions;
 
+/** All of them. */
+export const commonNames = Object.keys(definitions).filter((name): name is CommonName => name in definitions);
+
 const promptDefinitions = {
   prompts: {
     flags: '--prompts <FILE>',

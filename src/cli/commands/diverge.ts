@@ -1,0 +1,120 @@
+/** `kvlens diverge MODEL`: the main job – both arms over prompts, where they part, and how far. */
+import { type DivergeOptions, type DivergeProgress, diverge } from '../../divergence/diverge.ts';
+import { exitCodes, UsageError } from '../../errors.ts';
+import { selectHooks } from '../../graph/hooks.ts';
+import { renderSummary } from '../../report/terminal/index.ts';
+import { RunDirectory } from '../../store/run-directory.ts';
+import { splitAtPrefill } from '../../study/prompts.ts';
+import type { CommandDefinition } from '../command.ts';
+import { divergeResult } from '../diverge-result.ts';
+import {
+  addCommonOptions,
+  addOption,
+  addPromptOptions,
+  commonNames,
+  OptionValues,
+  readCommonOptions,
+  readPromptSource,
+  unusedOptions,
+} from '../options.ts';
+import { Progress, type ProgressState } from '../progress.ts';
+import { fitWorkers, noteUnused, openSubject, readPrompts } from '../subject.ts';
+import { choice, integer, nonEmpty } from '../values.ts';
+
+const modes = ['teacher-forced', 'free-running', 'both'] as const;
+/** `--tight`: rates to about a third of the default's interval. */
+const tightPrompts = 800;
+const used = commonNames.filter((name) => name !== 'resume');
+
+export const divergeCommand: CommandDefinition<'diverge'> = {
+  name: 'diverge',
+  description: 'where and how far cached and uncached decoding part',
+  takesModel: true,
+  keepsWork: true,
+  configure: (command) => {
+    addPromptOptions(command, ['prompts', 'prompt', 'tokens']);
+    addOption(command, {
+      flags: '--mode <MODE>',
+      description: 'teacher-forced, free-running or both',
+      read: choice('mode', modes),
+      fallback: 'both',
+    });
+    addOption(command, {
+      flags: '--prefill <N>',
+      description: 'the first N given tokens are the prompt, the rest is the forced continuation (teacher-forced)',
+      read: integer('prefill', 1),
+    });
+    addOption(command, {
+      flags: '--max-new-tokens <N>',
+      description: 'new tokens of each prompt',
+      read: integer('max-new-tokens', 1, 1_000_000),
+      fallback: 150,
+    });
+    addOption(command, {
+      flags: '--hooks <GLOB>',
+      description: 'hooks that become rows of layers.arrow: core, all, or names separated by commas, * matches dots',
+      read: nonEmpty('hooks', 'a hook, core or all'),
+      fallback: 'core',
+    });
+    addOption(command, { flags: '--tight', description: `${tightPrompts} prompts instead of 100: narrower intervals` });
+    addOption(command, { flags: '--save-activations', description: 'write the compared rows themselves, too' });
+    addCommonOptions(command);
+  },
+  run: async (command, model, context) => {
+    const options = readCommonOptions(command);
+    const values = new OptionValues(command);
+    const source = readPromptSource(command);
+    const prefill = values.number('prefill') ?? null;
+    const mode = readMode(values, prefill);
+    noteUnused(unusedOptions(command, used), 'diverge', context, options.quiet);
+    const subject = await openSubject(model, context, options);
+    const { checkpoint } = subject;
+    const limit = options.limit ?? (values.flag('tight') ? tightPrompts : null);
+    const given = readPrompts(subject, source, { ...options, limit });
+    const prompts = prefill === null ? given : splitAtPrefill(given, prefill);
+    const hooks = values.text('hooks') ?? 'core';
+    selectHooks(hooks, checkpoint.config.layers);
+    const workers = fitWorkers(checkpoint, options.policy, options);
+    const progress = new Progress(context.io, options.quiet);
+    const { policy, kernels, strategy, decodeRows, threads, ignoreEos, template } = options;
+    const run = RunDirectory.create({
+      command: 'diverge',
+      model: checkpoint.name,
+      ...(options.out === null ? {} : { out: options.out }),
+    });
+    const request: DivergeOptions = {
+      ...{ checkpoint, policy, kernels, strategy, prompts, mode, hooks, decodeRows, threads, workers, ignoreEos },
+      ...{ template, run, signal: context.signal },
+      maxNewTokens: values.number('maxNewTokens') ?? 150,
+      saveActivations: values.flag('saveActivations'),
+      onProgress: (state) => progress.update(progressState(checkpoint.name, state)),
+    };
+    try {
+      const summary = await diverge(request);
+      progress.end();
+      const result = divergeResult(summary, run.path);
+      return {
+        result,
+        text: renderSummary(summary, { ...context.io, run: run.path }),
+        exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed,
+      };
+    } finally {
+      progress.end();
+    }
+  },
+};
+
+/** Forced continuations leave nothing to run free. */
+function readMode(values: OptionValues, prefill: number | null): DivergeOptions['mode'] {
+  const text = values.text('mode');
+  const mode = modes.find((word) => word === text) ?? 'both';
+  if (prefill !== null && mode === 'free-running') {
+    throw new UsageError('--prefill: found with --mode free-running, expected teacher-forced: it forces the tokens');
+  }
+  return mode;
+}
+
+function progressState(label: string, { stage, done, total, flips }: DivergeProgress): ProgressState {
+  if (stage === 'gates') return { label: `${label} gates`, done: 0, total: null, unit: 'prompts' };
+  return { label, done, total, unit: 'prompts', ...(flips > 0 ? { note: `${flips} flips` } : {}) };
+}
