@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { InputError } from '../errors.ts';
 import { readJsonFile } from './json-file.ts';
+import { show, showName } from './show.ts';
 import type { ModelConfig, RopeParameters } from './types.ts';
 
 const count = z
@@ -147,7 +148,7 @@ export function readConfig(dir: string, hasGenerationConfig: boolean): ReadConfi
   if (hasGenerationConfig) config.eosTokenIds = mergeEos(config, join(dir, 'generation_config.json'));
   const used = new Set([...Object.keys(usedKeys.shape), ...Object.keys(refusedUnlessNeutral), 'layer_types']);
   const unknownKeys = Object.keys(raw).filter((key) => !used.has(key) && !inertKeys.has(key));
-  return { config, unknownKeys };
+  return { config, unknownKeys: unknownKeys.map(showName) };
 }
 
 type Refuse = (key: string, value: unknown, expected: string, hint?: string) => never;
@@ -164,9 +165,9 @@ function normalise(raw: UsedKeys, modelType: ModelConfig['modelType'], refuse: R
   const headDim = raw.head_dim ?? raw.hidden_size / heads;
   if (headDim % 2 !== 0) refuse('head_dim', headDim, 'an even number (rotary embedding turns pairs)');
   if (raw.hidden_act !== 'silu') refuse('hidden_act', raw.hidden_act, '"silu"');
-  if (Array.isArray(raw.layer_types)) {
-    const other = raw.layer_types.find((type) => type !== 'full_attention');
-    if (other !== undefined) refuse('layer_types', other, '"full_attention" for every layer');
+  const layerTypes = raw.layer_types ?? [];
+  if (!Array.isArray(layerTypes) || layerTypes.some((type) => type !== 'full_attention')) {
+    refuse('layer_types', layerTypes, 'a list with "full_attention" for every layer');
   }
   return {
     modelType,
@@ -189,6 +190,9 @@ function normalise(raw: UsedKeys, modelType: ModelConfig['modelType'], refuse: R
 
 /** Read order: rope_parameters.rope_theta, then rope_theta, then 10,000; `rope_scaling` and `type` are old spellings. */
 function ropeParameters(raw: UsedKeys, refuse: Refuse): RopeParameters {
+  if (raw.rope_parameters != null && raw.rope_scaling != null) {
+    refuse('rope_scaling', raw.rope_scaling, 'none beside rope_parameters, its newer spelling');
+  }
   const section = raw.rope_parameters != null ? 'rope_parameters' : 'rope_scaling';
   const parameters = raw.rope_parameters ?? raw.rope_scaling ?? {};
   const typeKey = 'rope_type' in parameters ? 'rope_type' : 'type';
@@ -197,10 +201,11 @@ function ropeParameters(raw: UsedKeys, refuse: Refuse): RopeParameters {
   for (const [key, value] of Object.entries(parameters)) {
     if ([typeKey, 'rope_theta'].includes(key)) continue;
     if (key === 'partial_rotary_factor' && value === 1) continue;
-    refuse(`${section}.${key}`, value, 'no key beside rope_type and rope_theta for the default rope');
+    refuse(`${section}.${showName(key)}`, value, 'no key beside rope_type and rope_theta for the default rope');
   }
   const theta = parameters.rope_theta ?? raw.rope_theta ?? 10_000;
-  if (typeof theta !== 'number' || !(theta > 0)) return refuse(`${section}.rope_theta`, theta, 'a positive number');
+  if (typeof theta !== 'number' || !Number.isFinite(theta) || theta <= 0)
+    return refuse(`${section}.rope_theta`, theta, 'a positive number');
   return { type: 'default', theta };
 }
 
@@ -214,7 +219,7 @@ const generationConfig = z.looseObject({ eos_token_id: z.union([tokenId, z.array
 /** End tokens of both files: Hugging Face's `generate` stops on generation_config.json's. */
 function mergeEos(config: ModelConfig, file: string): number[] {
   const parsed = generationConfig.safeParse(readJsonFile(file));
-  if (!parsed.success) throw new InputError(`${file}: eos_token_id must be a token id or a list of them`);
+  if (!parsed.success) throw new InputError(`${file}: eos_token_id is not as expected, a token id or a list of them`);
   const ids = new Set([...config.eosTokenIds, ...asList(parsed.data.eos_token_id)]);
   for (const id of ids) {
     if (id >= config.vocabSize) {
@@ -233,15 +238,12 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
+const typeNames: Record<string, string> = { int: 'a whole number', object: 'an object', boolean: 'true or false' };
+
 function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_type') return issue.expected === 'int' ? 'a whole number' : `a ${issue.expected}`;
-  if (issue.code === 'too_small') return `at least ${issue.minimum}`;
+  if (issue.code === 'invalid_type') return typeNames[issue.expected] ?? `a ${issue.expected}`;
+  if (issue.code === 'invalid_union') return 'a token id or a list of them';
+  if (issue.code === 'too_small') return `${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`;
   if (issue.code === 'too_big') return `at most ${issue.maximum}`;
   return issue.message.replaceAll('\n', ' ');
-}
-
-function show(value: unknown): string {
-  if (value === undefined) return 'missing';
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

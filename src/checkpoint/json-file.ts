@@ -1,28 +1,34 @@
 /** Read a JSON file that others wrote: bounded, and every failure one clear line. */
 import { readFileSync, statSync } from 'node:fs';
 import { InputError } from '../errors.ts';
+import { duplicateKey } from './json-keys.ts';
+import { oneLine, show } from './show.ts';
 
 /** Larger than any tokenizer.json in use (a 256,000-entry vocabulary takes about 35 MB). */
 const largestJson = 256 * 1024 * 1024;
 
-/** The parsed content. @throws InputError naming the file. */
+/** The parsed content; no object in it has a key twice. @throws InputError naming the file. */
 export function readJsonFile(file: string): unknown {
   let text: string;
+  let value: unknown;
   try {
     const { size } = statSync(file);
     if (size > largestJson)
       throw new InputError(`${file}: ${size} bytes, expected at most ${largestJson} for a JSON file`);
-    text = readFileSync(file, 'utf8');
+    text = readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new InputError(`${file}: cannot be read (${errorCode(error)})`);
   }
   try {
-    return JSON.parse(text.replace(/^\uFEFF/, ''));
+    value = JSON.parse(text);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.replaceAll(/\s+/g, ' ').slice(0, 120) : 'syntax error';
+    const reason = error instanceof Error ? oneLine(error.message.replaceAll(/\s+/g, ' ')) : 'syntax error';
     throw new InputError(`${file}: not valid JSON (${reason})`);
   }
+  const twice = duplicateKey(text);
+  if (twice !== null) throw new InputError(`${file}: key ${show(twice)} occurs twice in one object, expected it once`);
+  return value;
 }
 
 /** `ENOENT`, `EACCES` … or the message of an error without a code. */

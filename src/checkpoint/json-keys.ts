@@ -1,31 +1,39 @@
 /** Find duplicate keys, which JSON.parse hides: the last one silently wins. */
 
-/** The first key that occurs twice in the outermost object of valid JSON text, or null. */
+/** The first key that occurs twice in one object of valid JSON text, at any depth, or null. */
 export function duplicateKey(json: string): string | null {
-  const seen = new Set<string>();
-  let depth = 0;
+  /** The keys of every open object; null stands for an open array. */
+  const open: (Set<string> | null)[] = [];
   let expectKey = false;
   for (let at = 0; at < json.length; at++) {
     const char = json[at];
-    if (char === '{' || char === '[') {
-      depth += 1;
-      expectKey = depth === 1 && char === '{';
-    } else if (char === '}' || char === ']') depth -= 1;
-    else if (char === ',') expectKey = depth === 1;
+    if (char === '{') {
+      open.push(new Set());
+      expectKey = true;
+    } else if (char === '[') {
+      open.push(null);
+      expectKey = false;
+    } else if (char === '}' || char === ']') {
+      open.pop();
+      expectKey = false;
+    } else if (char === ',') expectKey = true;
     else if (char === '"') {
       const end = stringEnd(json, at);
-      if (expectKey) {
-        const key: unknown = JSON.parse(json.slice(at, end));
-        if (typeof key === 'string') {
-          if (seen.has(key)) return key;
-          seen.add(key);
-        }
-        expectKey = false;
+      const keys = expectKey ? open.at(-1) : null;
+      if (keys) {
+        const key = unquote(json.slice(at, end));
+        if (keys.has(key)) return key;
+        keys.add(key);
       }
+      expectKey = false;
       at = end - 1;
     }
   }
   return null;
+}
+
+function unquote(quoted: string): string {
+  return quoted.includes('\\') ? String(JSON.parse(quoted)) : quoted.slice(1, -1);
 }
 
 /** Index after the closing quote of the string that opens at `start`. */

@@ -7,7 +7,8 @@ import { decodeBfloat16, decodeFloat16 } from '../numerics/half.ts';
 import { readConfig } from './config.ts';
 import { errorCode } from './json-file.ts';
 import { llamaTensors } from './llama-tensors.ts';
-import { type LocatedTensor, locateTensors } from './shards.ts';
+import { indexName, type LocatedTensor, locateTensors } from './shards.ts';
+import { showName } from './show.ts';
 import { openTokenizer } from './tokenizer.ts';
 import type { Checkpoint, ModelConfig, TensorDtype, TensorInfo } from './types.ts';
 
@@ -19,7 +20,7 @@ import type { Checkpoint, ModelConfig, TensorDtype, TensorInfo } from './types.t
 export async function openCheckpoint(dir: string, options: { name?: string } = {}): Promise<Checkpoint> {
   checkFolder(dir);
   const resolveFile = fileResolver(dir);
-  for (const name of ['config.json', 'tokenizer.json', 'generation_config.json', 'tokenizer_config.json']) {
+  for (const name of ['config.json', 'tokenizer.json', 'generation_config.json', 'tokenizer_config.json', indexName]) {
     if (existsSync(join(dir, name))) resolveFile(name);
   }
   const { config, unknownKeys } = readConfig(dir, existsSync(join(dir, 'generation_config.json')));
@@ -28,6 +29,7 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
   for (const [name, shape] of llamaTensors(config)) {
     tensors.set(name, requireTensor(dir, name, shape, located, config, resolveFile));
   }
+  refuseUnread(dir, located, tensors, config);
   const files = [...new Set([...tensors.values()].map((tensor) => tensor.file))];
   const tokenizer = openTokenizer(dir, config.vocabSize);
   let weightsDigest: Promise<string> | undefined;
@@ -81,7 +83,7 @@ function fileResolver(dir: string): (fileName: string) => string {
     if (!real.startsWith(repository + sep)) {
       throw new InputError(`${path}: links to ${real}, outside the checkpoint folder`, 'copy the file into the folder');
     }
-    if (!statSync(real).isFile()) throw new InputError(`${path}: is not a file`);
+    if (!statSync(real).isFile()) throw new InputError(`${path}: is not a file, expected one`);
     return real;
   };
 }
@@ -114,6 +116,24 @@ function requireTensor(
     throw new InputError(`${join(dir, found.fileName)}: tensor ${name} is ${found.dtype}, expected F32, F16 or BF16`);
   }
   return { name, dtype: found.dtype, shape, file, offset: found.offset, bytes: found.bytes };
+}
+
+/** A tensor of a used layer that nobody reads (a bias, an adapter, a scale) would be left out of the mathematics. */
+function refuseUnread(
+  dir: string,
+  located: ReadonlyMap<string, LocatedTensor>,
+  read: ReadonlyMap<string, TensorInfo>,
+  config: ModelConfig,
+): void {
+  for (const { name, fileName } of located.values()) {
+    const layer = /^model\.layers\.(\d+)\./.exec(name);
+    if (!layer || Number(layer[1]) >= config.layers || read.has(name) || name.endsWith('.rotary_emb.inv_freq'))
+      continue;
+    throw new InputError(
+      `${join(dir, fileName)}: tensor ${showName(name)} is not part of a ${config.modelType} model, expected none beside its weights`,
+      'biases, adapters and quantised weights are not supported',
+    );
+  }
 }
 
 /** Deepest folder that contains all of these folders. */

@@ -6,6 +6,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { InputError } from '../errors.ts';
 import { errorCode } from './json-file.ts';
 import { duplicateKey } from './json-keys.ts';
+import { show, showName } from './show.ts';
 
 /** The format's own limit. */
 const largestHeader = 100_000_000;
@@ -35,63 +36,70 @@ export function readSafetensorsHeader(file: string): StoredTensor[] {
   const fail = (message: string): never => {
     throw new InputError(`${file}: ${message}`, 'the file is damaged or not a safetensors file; download it again');
   };
+  if (!text.startsWith('{')) fail(`the header begins with ${show(text.slice(0, 8))}, expected {`);
   let header: unknown;
   try {
     header = JSON.parse(text);
   } catch {
-    return fail('the header is not valid JSON');
+    return fail('the header is not valid JSON, expected an object that lists the tensors');
   }
-  if (typeof header !== 'object' || header === null || Array.isArray(header))
-    return fail('the header is not a JSON object');
+  if (!isRecord(header)) return fail('the header is not a JSON object');
   const twice = duplicateKey(text);
-  if (twice !== null) fail(`tensor ${JSON.stringify(twice)} is listed twice in the header`);
+  if (twice !== null) fail(`${show(twice)} is listed twice in the header, expected every name once`);
   const tensors: StoredTensor[] = [];
   for (const [name, entry] of Object.entries(header)) {
-    if (name === '__metadata__') continue;
+    if (name === '__metadata__') {
+      if (!isRecord(entry)) fail(`__metadata__ is ${show(entry)}, expected an object`);
+      continue;
+    }
     tensors.push(checkEntry(name, entry, dataStart, dataBytes, fail));
   }
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let end = dataStart;
   for (const tensor of tensors) {
-    if (tensor.offset < end) fail(`tensor ${tensor.name} overlaps the one before it`);
-    if (tensor.offset > end) fail(`${tensor.offset - end} bytes before tensor ${tensor.name} belong to no tensor`);
+    const name = showName(tensor.name);
+    if (tensor.offset < end) fail(`tensor ${name} overlaps the one before it, expected tensors side by side`);
+    if (tensor.offset > end) fail(`${tensor.offset - end} bytes before tensor ${name} belong to no tensor, expected 0`);
     end = tensor.offset + tensor.bytes;
   }
   if (end !== dataStart + dataBytes)
-    fail(`${dataStart + dataBytes - end} bytes after the last tensor belong to no tensor`);
+    fail(`${dataStart + dataBytes - end} bytes after the last tensor belong to no tensor, expected 0`);
   return tensors;
 }
 
 function checkEntry(
-  name: string,
+  key: string,
   entry: unknown,
   dataStart: number,
   dataBytes: number,
   fail: (message: string) => never,
 ): StoredTensor {
-  if (typeof entry !== 'object' || entry === null)
-    return fail(`tensor ${name}: expected an object with dtype, shape, data_offsets`);
-  const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>;
+  const name = showName(key);
+  if (!isRecord(entry))
+    return fail(`tensor ${name} is ${show(entry)}, expected an object with dtype, shape, data_offsets`);
+  const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(elementSizes, dtype)) {
-    return fail(
-      `tensor ${name}: dtype is ${JSON.stringify(dtype)}, expected one of ${Object.keys(elementSizes).join(', ')}`,
-    );
+    return fail(`tensor ${name}: dtype is ${show(dtype)}, expected one of ${Object.keys(elementSizes).join(', ')}`);
   }
-  if (!isCounts(shape)) return fail(`tensor ${name}: shape is ${JSON.stringify(shape)}, expected whole numbers ≥ 0`);
+  if (!isCounts(shape)) return fail(`tensor ${name}: shape is ${show(shape)}, expected whole numbers ≥ 0`);
   if (!isCounts(offsets) || offsets.length !== 2) {
-    return fail(`tensor ${name}: data_offsets is ${JSON.stringify(offsets)}, expected [begin, end]`);
+    return fail(`tensor ${name}: data_offsets is ${show(offsets)}, expected [begin, end]`);
   }
   const [begin, end] = offsets;
-  if (begin > end) return fail(`tensor ${name}: data_offsets [${begin}, ${end}] end before they begin`);
+  if (begin > end) return fail(`tensor ${name}: data_offsets is [${begin}, ${end}], expected begin ≤ end`);
   if (end > dataBytes)
-    return fail(`tensor ${name}: data_offsets end at ${end}, but the file holds ${dataBytes} bytes of data`);
+    return fail(`tensor ${name}: data_offsets end at ${end}, expected at most ${dataBytes}, the bytes of data`);
   const bytes = shape.reduce((product, size) => product * size, elementSizes[dtype]);
   if (!Number.isSafeInteger(bytes) || bytes !== end - begin) {
     return fail(
-      `tensor ${name}: shape [${shape}] of ${dtype} takes ${bytes} bytes, but data_offsets span ${end - begin}`,
+      `tensor ${name}: data_offsets span ${end - begin} bytes, expected ${bytes} for shape ${show(shape)} of ${dtype}`,
     );
   }
-  return { name, dtype, shape, offset: dataStart + begin, bytes };
+  return { name: key, dtype, shape, offset: dataStart + begin, bytes };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isCounts(value: unknown): value is number[] {
@@ -113,9 +121,10 @@ function readHeaderText(file: string): { text: string; dataStart: number; dataBy
       throw new InputError(`${file}: ${size} bytes, expected at least 8 for the header length`, hint);
     }
     const length = prefix.readBigUInt64LE();
-    if (length > BigInt(Math.min(largestHeader, size - 8))) {
+    const largest = Math.min(largestHeader, size - 8);
+    if (length > BigInt(largest)) {
       throw new InputError(
-        `${file}: header length is ${length}, but only ${size - 8} bytes follow (limit ${largestHeader})`,
+        `${file}: header length is ${length}, expected at most ${largest} in a file of ${size} bytes`,
         hint,
       );
     }
@@ -126,11 +135,19 @@ function readHeaderText(file: string): { text: string; dataStart: number; dataBy
       read += got;
     }
     const dataStart = 8 + header.length;
-    return { text: new TextDecoder('utf8').decode(header), dataStart, dataBytes: size - dataStart };
+    return { text: decodeUtf8(file, header, hint), dataStart, dataBytes: size - dataStart };
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new InputError(`${file}: cannot be read (${errorCode(error)})`);
   } finally {
     closeSync(descriptor);
+  }
+}
+
+function decodeUtf8(file: string, bytes: Uint8Array, hint: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new InputError(`${file}: the header is not UTF-8 text, expected a JSON object`, hint);
   }
 }

@@ -5,8 +5,10 @@ import { z } from 'zod';
 import { InputError } from '../errors.ts';
 import { readJsonFile } from './json-file.ts';
 import { readSafetensorsHeader, type StoredTensor } from './safetensors.ts';
+import { show, showName } from './show.ts';
 
-const indexName = 'model.safetensors.index.json';
+/** Names the shards of a checkpoint that has more than one file of weights. */
+export const indexName = 'model.safetensors.index.json';
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 
 /** A tensor and the file, inside the checkpoint folder, it was listed in. */
@@ -15,32 +17,36 @@ export interface LocatedTensor extends StoredTensor {
 }
 
 /**
- * All tensors of a checkpoint folder, by name.
+ * All tensors of a checkpoint folder, by name. `model.safetensors` goes before an index, as in Hugging Face's loader.
  * @param check called with each file name before the file is opened (symlink policy)
  */
 export function locateTensors(dir: string, check: (fileName: string) => string): Map<string, LocatedTensor> {
-  if (existsSync(join(dir, indexName))) return locateSharded(dir, check);
   const fileName = 'model.safetensors';
-  if (!existsSync(join(dir, fileName)))
+  if (!existsSync(join(dir, fileName))) {
+    if (existsSync(join(dir, indexName))) return locateSharded(dir, check);
     throw new InputError(missingWeights(dir), 'convert the checkpoint to safetensors');
+  }
   return new Map(readSafetensorsHeader(check(fileName)).map((tensor) => [tensor.name, { ...tensor, fileName }]));
 }
 
 function locateSharded(dir: string, check: (fileName: string) => string): Map<string, LocatedTensor> {
   const index = join(dir, indexName);
   const parsed = indexSchema.safeParse(readJsonFile(index));
-  if (!parsed.success) throw new InputError(`${index}: weight_map must map tensor names to shard file names`);
+  if (!parsed.success)
+    throw new InputError(`${index}: weight_map is not there or not as expected: tensor names with shard file names`);
   const map = parsed.data.weight_map;
   const shards = [...new Set(Object.values(map))].sort();
   if (shards.length === 0) throw new InputError(`${index}: weight_map is empty, expected tensor names`);
   const tensors = new Map<string, LocatedTensor>();
   for (const fileName of shards) {
     if (!/^[\w.-]+\.safetensors$/.test(fileName)) {
-      throw new InputError(`${index}: shard ${JSON.stringify(fileName)} is not a plain .safetensors file name`);
+      throw new InputError(
+        `${index}: weight_map names the shard ${show(fileName)}, expected a .safetensors file beside it`,
+      );
     }
     if (!existsSync(join(dir, fileName))) {
       throw new InputError(
-        `${join(dir, fileName)}: shard is missing, ${index} names it`,
+        `${join(dir, fileName)}: shard is missing, expected because ${index} names it`,
         'download the checkpoint again',
       );
     }
@@ -48,7 +54,7 @@ function locateSharded(dir: string, check: (fileName: string) => string): Map<st
       const other = tensors.get(tensor.name);
       if (other) {
         throw new InputError(
-          `${join(dir, fileName)}: tensor ${tensor.name} is also in ${other.fileName}, expected it once`,
+          `${join(dir, fileName)}: tensor ${showName(tensor.name)} is also in ${other.fileName}, expected it once`,
         );
       }
       tensors.set(tensor.name, { ...tensor, fileName });
@@ -58,7 +64,7 @@ function locateSharded(dir: string, check: (fileName: string) => string): Map<st
     const found = tensors.get(name)?.fileName;
     if (found !== fileName) {
       const where = found === undefined ? 'it is in no shard' : `it is in ${found}`;
-      throw new InputError(`${index}: weight_map places tensor ${name} in ${fileName}, but ${where}`);
+      throw new InputError(`${index}: weight_map places tensor ${showName(name)} in ${fileName}, but ${where}`);
     }
   }
   return tensors;
@@ -68,5 +74,5 @@ function missingWeights(dir: string): string {
   const names = readdirSync(dir);
   const other = names.find((name) => /^(pytorch_model.*\.bin|consolidated.*|.*\.gguf|.*\.pth)$/.test(name));
   const found = other ? `found ${other}` : 'found none';
-  return `${dir}: no model.safetensors and no ${indexName} (${found})`;
+  return `${dir}: expected model.safetensors or ${indexName} (${found})`;
 }

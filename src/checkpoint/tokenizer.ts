@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { InputError } from '../errors.ts';
 import { readJsonFile } from './json-file.ts';
+import { oneLine, show, showName } from './show.ts';
 import type { Tokenizer } from './types.ts';
 
 /**
@@ -17,29 +18,40 @@ export function openTokenizer(dir: string, modelVocabulary: number): Tokenizer |
   const definition = readJsonFile(file);
   const configFile = join(dir, 'tokenizer_config.json');
   const config = existsSync(configFile) ? readJsonFile(configFile) : {};
-  if (!isRecord(definition) || !isRecord(definition.model)) {
-    throw new InputError(`${file}: has no "model", expected a tokenizer.json of Hugging Face's tokenizers`);
-  }
-  if (!isRecord(config)) throw new InputError(`${configFile}: expected a JSON object`);
-  let inner: HuggingFaceTokenizer;
-  try {
-    inner = new HuggingFaceTokenizer(definition, config);
-    inner.encode('a');
-  } catch (error) {
-    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
-    throw new InputError(`${file}: not a tokenizer kvlens can read (${reason})`);
-  }
+  if (!isRecord(definition)) throw new InputError(`${file}: is ${show(definition)}, expected a JSON object`);
+  if (!isRecord(config)) throw new InputError(`${configFile}: is ${show(config)}, expected a JSON object`);
+  checkDefinition(file, definition, modelVocabulary);
+  const readable = <T>(operation: () => T): T => {
+    try {
+      return operation();
+    } catch (error) {
+      const reason = oneLine(error instanceof Error ? error.message : String(error));
+      throw new InputError(`${file}: not a tokenizer kvlens can read (${reason}), expected Hugging Face's format`);
+    }
+  };
+  // Hugging Face's default; the library's own is to remove spaces before punctuation.
+  const settings = { clean_up_tokenization_spaces: false, ...config };
+  const inner = readable(() => new HuggingFaceTokenizer(definition, settings));
+  const encode = (text: string) => {
+    const ids: (number | undefined)[] = readable(() => inner.encode(text).ids);
+    return ids.map((id) => {
+      if (id !== undefined) return id;
+      throw new InputError(`${file}: no token for a part of ${show(text)}, expected an unknown-token entry`);
+    });
+  };
+  encode('a');
   const special = new Set([...inner.get_added_tokens_decoder().values()].filter((t) => t.special).map((t) => t.id));
   const ids = [...inner.get_vocab(true).values()];
   const largest = ids.reduce((a, b) => Math.max(a, b), -1);
-  if (largest >= modelVocabulary) {
-    throw new InputError(`${file}: holds token id ${largest}, but config.json's vocab_size is ${modelVocabulary}`);
-  }
-  const byteLevel = JSON.stringify(definition.decoder ?? definition.pre_tokenizer ?? null).includes('ByteLevel');
+  const decoder = readable(() => JSON.stringify(definition.decoder ?? definition.pre_tokenizer ?? null));
+  const byteLevel = decoder.includes('ByteLevel');
   return {
     vocabSize: largest + 1,
-    encode: (text) => inner.encode(text).ids,
-    decode: (tokens) => inner.decode([...tokens], { skip_special_tokens: true }),
+    encode,
+    decode: (tokens) => {
+      const known = tokens.filter((id) => inner.id_to_token(id) !== undefined);
+      return known.length === 0 ? '' : readable(() => inner.decode(known, { skip_special_tokens: true }));
+    },
     token: (id) => inner.id_to_token(id) ?? null,
     bytes: (id) => {
       const token = inner.id_to_token(id);
@@ -47,6 +59,38 @@ export function openTokenizer(dir: string, modelVocabulary: number): Tokenizer |
       return byteLevel ? byteLevelBytes(token) : sentencePieceBytes(token);
     },
   };
+}
+
+/** The model types of Hugging Face's format that the library reads. */
+const modelTypes = ['BPE', 'Unigram', 'WordPiece'];
+
+/** Check what the library takes on trust; above all the ids, which become lengths of arrays. */
+function checkDefinition(file: string, definition: Record<string, unknown>, modelVocabulary: number): void {
+  const { model, added_tokens: added } = definition;
+  if (!isRecord(model)) {
+    throw new InputError(`${file}: model is ${show(model)}, expected the model of a Hugging Face tokenizer`);
+  }
+  const { type, vocab } = model;
+  if (type !== undefined && !modelTypes.includes(String(type))) {
+    throw new InputError(`${file}: model.type is ${show(type)}, expected one of ${modelTypes.join(', ')}`);
+  }
+  const ids: [string, unknown][] = Array.isArray(vocab)
+    ? vocab.map((entry, id) => [`model.vocab.${id}`, Array.isArray(entry) ? id : entry])
+    : Object.entries(isRecord(vocab) ? vocab : {});
+  if (ids.length === 0) throw new InputError(`${file}: model.vocab is ${show(vocab)}, expected at least one token`);
+  if (!Array.isArray(added)) throw new InputError(`${file}: added_tokens is ${show(added)}, expected a list of tokens`);
+  for (const token of added) {
+    if (!isRecord(token) || typeof token.content !== 'string') {
+      throw new InputError(`${file}: added_tokens holds ${show(token)}, expected an object with id and content`);
+    }
+    ids.push([token.content, token.id]);
+  }
+  for (const [token, id] of ids) {
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= modelVocabulary) {
+      const expected = `a whole number below config.json's vocab_size (${modelVocabulary})`;
+      throw new InputError(`${file}: the id of token ${showName(token)} is ${show(id)}, expected ${expected}`);
+    }
+  }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

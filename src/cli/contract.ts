@@ -20,6 +20,12 @@ const gate: z.ZodType<GateResult> = z.strictObject({
   scope: z.string().describe('what the measurement covered'),
 });
 
+const gateResults = z.strictObject({
+  passed: z.boolean(),
+  failed: z.array(z.string()).describe('names of the gates that failed'),
+  results: z.array(gate),
+});
+
 const origin = z.strictObject({
   prompt: z.string().describe('id of the prompt'),
   step: count,
@@ -85,6 +91,7 @@ export const results = {
     hooks: z.array(z.string()).describe('full names, in execution order'),
     rows: count.describe('rows of all activation files'),
     tokens: tokenIds.describe('the new tokens'),
+    gates: gateResults,
   }),
   diverge: z.strictObject({
     run: z.string().describe('the run directory'),
@@ -94,11 +101,7 @@ export const results = {
     flipRate: z.number().nullable().describe('flips / steps, teacher-forced'),
     divergedPrompts: count.nullable(),
     firstDivergence: origin.nullable(),
-    gates: z.strictObject({
-      passed: z.boolean(),
-      failed: z.array(z.string()).describe('names of the gates that failed'),
-      results: z.array(gate),
-    }),
+    gates: gateResults,
     verdict: z.enum(['equal', 'bits-differ', 'tokens-differ', 'not-valid']),
     model: z.string(),
     precision: z.string(),

@@ -5,10 +5,10 @@
  * changed and not the whole history.
  */
 import type { Hook } from '../graph/hooks.ts';
-import type { FloatArray } from '../model/arrays.ts';
+import { newestRow } from '../model/activation-rows.ts';
+import type { Arm, ArmStep } from '../model/arms.ts';
 import { type Activation, isCacheHook } from '../model/executor.ts';
 import type { StorageType } from '../numerics/types.ts';
-import type { Arm, ArmStep } from './arms.ts';
 import {
   accumulate,
   type Comparison,
@@ -91,21 +91,6 @@ export class StepComparer {
     add(total, frozen.rows, n);
     return finish(total);
   }
-}
-
-/** The newest position's row: the last along `pos`, or the last query of every head. */
-export function newestRow(hook: Hook, { data, dims }: Activation): FloatArray {
-  const axis = hook.definition.axes.findIndex((name) => name === 'pos' || name === 'query');
-  if (axis < 0) throw new Error(`${hook.name} has no position axis`);
-  const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
-  const outer = dims.slice(0, axis).reduce((a, b) => a * b, 1);
-  if (outer === 1) return data.subarray(data.length - inner);
-  const row = data instanceof Float64Array ? new Float64Array(outer * inner) : new Float32Array(outer * inner);
-  for (let i = 0; i < outer; i++) {
-    const end = (i + 1) * dims[axis] * inner;
-    row.set(data.subarray(end - inner, end), i * inner);
-  }
-  return row;
 }
 
 /** The first head whose part of the newest row differs, or null for hooks without a head axis. */

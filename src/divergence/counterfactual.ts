@@ -10,9 +10,9 @@
  * The three vectors sum exactly to the layer's difference; the order of history and residual is a convention.
  */
 import { hookName } from '../graph/hooks.ts';
+import type { Arm, ArmStep } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing, type Executor } from '../model/executor.ts';
-import type { Arm, ArmStep } from './arms.ts';
 
 /** Newest rows [d_model] of blocks.{i}.hook_resid_post under the four combinations. */
 export interface LayerOutputs {

@@ -4,18 +4,15 @@
  * Prompts are independent, so they run in worker threads; results are written in the order of the prompts, so that the
  * number of workers changes no byte.
  */
-import type { Checkpoint } from '../checkpoint/types.ts';
 import { InterruptedError } from '../errors.ts';
 import { selectHooks } from '../graph/hooks.ts';
-import type { KernelPreset } from '../graph/kernels.ts';
 import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
-import { type Strategy, strategyName } from '../model/sampling/index.ts';
-import type { RunDirectory } from '../store/run-directory.ts';
-import type { Prompt } from '../study/prompts.ts';
+import { strategyName } from '../model/sampling/index.ts';
 import { Aggregate } from './aggregate.ts';
 import { runGates } from './gates/index.ts';
 import { runIdentity, runProvenance } from './identity.ts';
 import type { PromptResult } from './rows.ts';
+import type { RunSubject } from './run-subject.ts';
 import { RunTables } from './run-tables.ts';
 import type { DivergenceSummary, GateResult } from './summary.ts';
 import { openPromptPool } from './worker-pool.ts';
@@ -28,27 +25,11 @@ export interface DivergeProgress {
   flips: number;
 }
 
-export interface DivergeOptions {
-  checkpoint: Checkpoint;
-  policy: RoundingPolicy;
-  kernels: KernelPreset;
-  strategy: Strategy;
-  prompts: readonly Prompt[];
+export interface DivergeOptions extends RunSubject {
   mode: 'teacher-forced' | 'free-running' | 'both';
-  maxNewTokens: number;
-  /** GLOB of hooks that become rows of layers.arrow. */
-  hooks: string;
-  decodeRows: number;
-  /** Intra-op threads. */
-  threads: number;
   workers: number;
-  ignoreEos: boolean;
   saveActivations: boolean;
-  /** The template that made prompts of questions; recorded. */
-  template: string;
-  run: RunDirectory;
   onProgress?: (progress: DivergeProgress) => void;
-  signal?: AbortSignal;
 }
 
 /** Hooks whose drift the summary shows, beside what was asked for. */
@@ -67,7 +48,8 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
   report({ stage: 'gates', done: 0, total: prompts.length, flips: 0 });
   const gates = await runGates({ ...options, prompt: prompts[0], continuation: prompts[0].continuation ?? [] });
 
-  const identity = await runIdentity(options);
+  const { mode, saveActivations } = options;
+  const identity = await runIdentity('diverge', options, { mode, saveActivations });
   const hooks = selectHooks(`${options.hooks},${summaryHooks}`, layers);
   const aggregate = new Aggregate({
     model: checkpoint.name,
@@ -115,7 +97,12 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     }
     const summary = aggregate.summary(withRunWideFinite(gates, policy, aggregate.nonfinite));
     tables.finish();
-    const provenance = { ...runProvenance(options), finishedPrompts: finished, files: run.files, rows: tables.rows };
+    const provenance = {
+      ...runProvenance(options, { workers: options.workers }),
+      finishedPrompts: finished,
+      files: run.files,
+      rows: tables.rows,
+    };
     run.publish({ gates: summary.gates }, { identity: { ...identity, finishedPrompts: finished }, provenance });
     if (options.signal?.aborted) {
       throw new InterruptedError(`interrupted after ${finished} of ${prompts.length} prompts; they are in ${run.path}`);

@@ -5,45 +5,48 @@ import { hookName } from '../graph/hooks.ts';
 import { encodeModel } from '../graph/onnx/codec.ts';
 import { Executor } from '../model/executor.ts';
 import { runtimeOptions } from '../model/session.ts';
-import type { DivergeOptions } from './diverge.ts';
 import { thisMachine, versions } from './gates/machine.ts';
+import type { RunSubject } from './run-subject.ts';
 
 /** Resolved configuration, versions, processor, session options and digests. */
-export async function runIdentity(options: DivergeOptions): Promise<Record<string, unknown>> {
-  const { checkpoint, policy, kernels, strategy, prompts } = options;
-  const { mode, maxNewTokens, hooks, decodeRows, threads, ignoreEos, saveActivations, template } = options;
+export async function runIdentity(
+  command: string,
+  subject: RunSubject,
+  settings: Record<string, unknown>,
+): Promise<Record<string, unknown>> {
+  const { checkpoint, policy, kernels, strategy, prompts } = subject;
+  const { maxNewTokens, hooks, decodeRows, threads, ignoreEos, template } = subject;
   const session = runtimeOptions({ threads, prepack: true, weightsRoot: '' });
   const given = prompts.map(({ id, tokens, continuation }) => ({ id, tokens, continuation }));
   return {
-    command: 'diverge',
+    command,
     model: checkpoint.name,
     config: checkpoint.config,
     unknownConfigKeys: checkpoint.unknownConfigKeys,
     policy,
     kernels,
     strategy,
-    mode,
     maxNewTokens,
     hooks,
     decodeRows,
     threads,
     ignoreEos,
-    saveActivations,
     template,
+    ...settings,
     versions: { ...versions(), node: process.versions.node },
     machine: thisMachine(),
     session: { level: session.graphOptimizationLevel, mode: session.executionMode, threads },
     sha256: {
       checkpoint: await checkpoint.sha256(),
       tokenizer: await checkpoint.tokenizerSha256(),
-      graph: graphDigest(options),
+      graph: graphDigest(subject),
       prompts: createHash('sha256').update(JSON.stringify(given)).digest('hex'),
     },
   };
 }
 
 /** sha256 of the graphs as they are built for a run with no hooks: one digest for what computes. */
-function graphDigest({ checkpoint, policy, kernels, threads }: DivergeOptions): string {
+function graphDigest({ checkpoint, policy, kernels, threads }: RunSubject): string {
   const executor = new Executor({ checkpoint, policy, kernels, threads });
   const hash = createHash('sha256');
   const { layers } = checkpoint.config;
@@ -62,7 +65,10 @@ function graphDigest({ checkpoint, policy, kernels, threads }: DivergeOptions): 
 const started = new Date();
 
 /** Command line, paths, times and host. */
-export function runProvenance({ checkpoint, run, workers }: DivergeOptions): Record<string, unknown> {
+export function runProvenance(
+  { checkpoint, run }: RunSubject,
+  settings: Record<string, unknown>,
+): Record<string, unknown> {
   return {
     command: process.argv.slice(1),
     checkpoint: checkpoint.dir,
@@ -70,6 +76,6 @@ export function runProvenance({ checkpoint, run, workers }: DivergeOptions): Rec
     started: started.toISOString(),
     finished: new Date().toISOString(),
     host: hostname(),
-    workers,
+    ...settings,
   };
 }

@@ -6,16 +6,17 @@
  */
 import { createHash } from 'node:crypto';
 import { type Hook, hookName, modelHooks } from '../graph/hooks.ts';
+import { activationRecord, rowCount } from '../model/activation-rows.ts';
+import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { type Activation, type Capture, captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
+import { type Capture, captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
-import { Arm, type ArmStep, type UncachedPlan } from './arms.ts';
-import { type ArmAtStep, firstDifferingHead, type HookComparison, newestRow, StepComparer } from './compare.ts';
+import { type ArmAtStep, firstDifferingHead, type HookComparison, StepComparer } from './compare.ts';
 import { attribute, bitEqual, layerOutputs } from './counterfactual.ts';
 import { compareLogits, oracleErrors, totalVariation } from './metrics/logits.ts';
 import { describeOperation, findOrigins, readsCache } from './operations.ts';
 import { oracleLogits } from './oracle.ts';
-import type { ActivationRecord, PromptResult, StepRecord } from './rows.ts';
+import type { PromptResult, StepRecord } from './rows.ts';
 import type { Origin } from './summary.ts';
 
 /** What every prompt of a run shares. */
@@ -331,8 +332,10 @@ class PromptRun {
       if (isCacheHook(hook.name)) continue;
       for (const [arm, source] of [['cached', cached] as const, ['uncached', uncached] as const]) {
         const activation = source.activations.get(hook.name);
-        if (activation)
-          this.result.activations.push(activationRecord(hook, activation, arm, step, source.n - 1, token));
+        if (!activation) continue;
+        const place = { step, position: source.n - 1, token };
+        const newest = rowCount(hook, activation) - 1;
+        this.result.activations.push({ arm, ...activationRecord(hook, activation, newest, place) });
       }
     }
   }
@@ -377,30 +380,4 @@ function captureSets(options: PromptRunOptions): CaptureSets {
 /** A number from a prompt's id, so that the choice of a spot check does not depend on its index. */
 function keyOf(id: string): number {
   return createHash('sha256').update(id, 'utf8').digest().readUInt32BE(0);
-}
-
-function activationRecord(
-  hook: Hook,
-  activation: Activation,
-  arm: 'cached' | 'uncached',
-  step: number,
-  position: number,
-  token: number,
-): ActivationRecord {
-  const { axes } = hook.definition;
-  const kept = axes.map((axis, i) => ({ axis, size: activation.dims[i] }));
-  const rest = kept.filter(({ axis }) => axis !== 'batch' && axis !== 'pos' && axis !== 'query');
-  return {
-    kind: hook.definition.kind,
-    hook: hook.name,
-    layer: hook.layer,
-    arm,
-    step,
-    position,
-    token,
-    dtype: activation.dtype,
-    shape: rest.map(({ size }) => size),
-    axes: rest.map(({ axis }) => axis),
-    value: newestRow(hook, activation).slice(),
-  };
 }

@@ -1,4 +1,5 @@
 /** What one prompt contributes to a run: rows of the Arrow tables and the counts the summary is made of. */
+import type { ActivationRecord } from '../model/activation-rows.ts';
 import type { StorageType } from '../numerics/types.ts';
 import type { LogitsComparison } from './metrics/logits.ts';
 import type { RowStatistics } from './metrics/row-comparison.ts';
@@ -36,20 +37,9 @@ export interface LayerRecord {
   viaResidual: number | null;
 }
 
-/** One row of an activations file. */
-export interface ActivationRecord {
-  kind: string;
-  hook: string;
-  layer: number;
+/** One row of an activations file without the run's condition and prompt. */
+export interface ArmActivation extends ActivationRecord {
   arm: 'cached' | 'uncached';
-  step: number;
-  position: number;
-  token: number;
-  dtype: StorageType;
-  /** Sizes of the remaining axes, and their names. */
-  shape: number[];
-  axes: string[];
-  value: Float32Array | Float64Array;
 }
 
 /** What became of one prompt. */
@@ -58,7 +48,7 @@ export interface PromptResult {
   prompt: string;
   steps: StepRecord[];
   layers: LayerRecord[];
-  activations: ActivationRecord[];
+  activations: ArmActivation[];
   /** New tokens of each arm; free-running, or the forced continuation. */
   tokensCached: number[];
   tokensUncached: number[];

@@ -1,8 +1,9 @@
 /** Plans: ordered lists of executor steps. A forward pass over some rows is the plan everything else is made of. */
-import { hookName } from '../graph/hooks.ts';
+import { type HookStage, hookName } from '../graph/hooks.ts';
 import { typeAt } from '../graph/rounding.ts';
 import type { FloatArray } from './arrays.ts';
 import { type Activations, type Capture, type Executor, isCacheHook, type KernelRole } from './executor.ts';
+import { type HookedFunction, inExecutionOrder, runStage } from './hook-functions.ts';
 import type { KVCache } from './kv-cache.ts';
 
 /** Rows to run through the model. */
@@ -21,6 +22,8 @@ export interface ForwardRequest {
   stopAtLayer?: number;
   /** [1, pos, d_model]: input of block `startAtLayer`, instead of embedding `tokens`. */
   residual?: FloatArray;
+  /** Functions on hooks; those of stages that do not run are not called. */
+  functions?: readonly HookedFunction[];
 }
 
 export interface ForwardResult {
@@ -38,6 +41,9 @@ export async function forward(executor: Executor, request: ForwardRequest): Prom
   const first = request.startAtLayer ?? 0;
   const last = Math.min(request.stopAtLayer ?? layers, layers);
   const rows = { start, count: tokens.length };
+  const functions = inExecutionOrder(request.functions ?? [], layers);
+  const functionsOf = (stage: HookStage, layer: number) =>
+    functions.filter(({ hook }) => hook.definition.stage === stage && hook.layer === layer);
   const activations: Activations = new Map();
   const keep = (found: Activations) => {
     for (const [name, activation] of found) if (capture.hooks.has(name)) activations.set(name, activation);
@@ -45,22 +51,31 @@ export async function forward(executor: Executor, request: ForwardRequest): Prom
 
   let residual = request.residual;
   if (residual === undefined) {
-    const embedded = await executor.embed(tokens, kernel, capture);
-    residual = embedded.get('hook_embed')!.data;
-    keep(embedded);
+    const embedded = await runStage(functionsOf('embed', -1), capture, async (own) => ({
+      activations: await executor.embed(tokens, kernel, own),
+    }));
+    residual = embedded.activations.get('hook_embed')!.data;
+    keep(embedded.activations);
   }
   for (let layer = first; layer < last; layer++) {
-    const output = await executor.block(layer, residual, rows, cache.view(layer, start), kernel, capture);
-    cache.write(layer, start, output.keys, output.values);
+    const input = residual;
+    const output = await runStage(functionsOf('block', layer), capture, async (own) => {
+      const found = await executor.block(layer, input, rows, cache.view(layer, start), kernel, own);
+      cache.write(layer, start, found.keys, found.values);
+      addCacheViews(executor, found.activations, own, cache, layer, start + tokens.length);
+      return found;
+    });
     residual = output.residual;
     keep(output.activations);
-    addCacheViews(executor, activations, capture, cache, layer, start + tokens.length);
   }
   if (request.stopAtLayer !== undefined && request.stopAtLayer <= layers)
     return { logits: null, residual, activations };
-  const unembedded = await executor.unembed(residual, tokens.length, kernel, capture);
-  keep(unembedded);
-  return { logits: unembedded.get('logits')!.data, residual, activations };
+  const unembedInput = residual;
+  const unembedded = await runStage(functionsOf('unembed', layers), capture, async (own) => ({
+    activations: await executor.unembed(unembedInput, tokens.length, kernel, own),
+  }));
+  keep(unembedded.activations);
+  return { logits: unembedded.activations.get('logits')!.data, residual, activations };
 }
 
 /** `hook_cache_k|v` are views of the cache, not outputs of the graph (unless a patched graph returned them). */

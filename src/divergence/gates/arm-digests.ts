@@ -1,8 +1,8 @@
 /** Both arms of one prompt, reduced to one digest per step and hook: what two processes can compare. */
 import { createHash } from 'node:crypto';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
+import { Arm, type ArmStep } from '../../model/arms.ts';
 import type { Executor } from '../../model/executor.ts';
-import { Arm, type ArmStep } from '../arms.ts';
 
 /** What to run, as plain data: it crosses process boundaries. */
 export interface ArmsRequest {

@@ -5,11 +5,11 @@
 import { Tensor } from 'onnxruntime-node';
 import { inputNames, type Stage } from '../../graph/build.ts';
 import { hookName } from '../../graph/hooks.ts';
+import { Arm } from '../../model/arms.ts';
 import { type FloatArray, floatData, floatTensor } from '../../model/arrays.ts';
 import type { Activations, KernelRole } from '../../model/executor.ts';
 import { causalMask, rotaryTables } from '../../model/positions.ts';
 import type { Feeds } from '../../model/session.ts';
-import { Arm } from '../arms.ts';
 import { compareRuns, Tally } from './difference.ts';
 import { always, type Gate, type GateContext, type Measurement } from './gate.ts';
 

@@ -2,7 +2,7 @@
  * Gate 6. Order-matched decoding – the cache in use, two rows per step, the uncached arm's kernels – equals honest
  * recomputation. Where it holds, a difference between the arms is one of summation order and not of the cache.
  */
-import { Arm } from '../arms.ts';
+import { Arm } from '../../model/arms.ts';
 import { compareRuns, equalityRule, rowTolerance, Tally } from './difference.ts';
 import { type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
 

@@ -1,7 +1,7 @@
 /** Gate 9. Looking does not change what is seen: logits are the same with no, the core and all hooks captured. */
 
 import { findHook } from '../../graph/hooks.ts';
-import { Arm, type ArmStep } from '../arms.ts';
+import { Arm, type ArmStep } from '../../model/arms.ts';
 import { Tally } from './difference.ts';
 import { always, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
 

@@ -8,10 +8,10 @@
  * bit-identical to recomputation. It costs two rows per step instead of n.
  */
 
-import type { FloatArray } from '../model/arrays.ts';
-import type { Activations, Capture, Executor, KernelRole } from '../model/executor.ts';
-import type { KVCache } from '../model/kv-cache.ts';
-import { forward } from '../model/plans.ts';
+import type { FloatArray } from './arrays.ts';
+import type { Activations, Capture, Executor, KernelRole } from './executor.ts';
+import type { KVCache } from './kv-cache.ts';
+import { forward } from './plans.ts';
 
 /** What one arm computed at one step. */
 export interface ArmStep {
