@@ -202,9 +202,7 @@ export function readCommonOptions(command: Command): CommonOptions {
   const values = new OptionValues(command);
   const kernels = resolveKernels(values.text('kernels') ?? 'ort');
   const threads = values.number('threads') ?? 1;
-  if (kernels.singleThread && threads !== 1) {
-    throw new UsageError(`--threads: found ${threads}, expected 1 with --kernels ${kernels.name}`);
-  }
+  checkThreads(kernels, threads);
   const sampler = values.text('sampler');
   return {
     policy: resolvePolicy(values.text('precision') ?? 'fp16'),
@@ -229,6 +227,13 @@ export function readCommonOptions(command: Command): CommonOptions {
     json: values.flag('json'),
     quiet: values.flag('quiet'),
   };
+}
+
+/** @throws UsageError for threads under a preset whose claims hold with one. */
+export function checkThreads({ name, singleThread }: KernelPreset, threads: number): void {
+  if (singleThread && threads !== 1) {
+    throw new UsageError(`--threads: found ${threads}, expected 1 with --kernels ${name}`);
+  }
 }
 
 /** @throws UsageError if more than one way to give a prompt is used. */

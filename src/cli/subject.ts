@@ -1,12 +1,15 @@
 /** From the MODEL argument and the options to what a command computes with: checkpoint, prompts, notes on stderr. */
+import { realpathSync } from 'node:fs';
+import type { Command } from 'commander';
 import { embeddedModels, resolveModel } from '../checkpoint/embedded.ts';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { InputError, UsageError } from '../errors.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
+import { openGraphFolder } from '../store/graph-folder.ts';
 import { type Prompt, type PromptTarget, promptFromText, promptFromTokens, readPromptFile } from '../study/prompts.ts';
 import type { Context } from './command.ts';
-import type { CommonOptions, PromptSource } from './options.ts';
+import { type CommonOptions, checkThreads, type PromptSource, readCommonOptions } from './options.ts';
 
 /** Prompts of an embedded model that run when none are given. */
 const defaultPrompts = 100;
@@ -16,26 +19,38 @@ export interface Subject {
   checkpoint: Checkpoint;
   /** The embedded model's prompt file, or null for a folder. */
   prompts: string | null;
+  /** The options, with the policy and the preset of an exported graph folder. */
+  options: CommonOptions;
 }
 
 /**
  * Open MODEL.
- * @throws InputError if it is no model.
+ * @throws InputError if it is no model, UsageError if a graph folder was exported with other settings than are asked for.
  */
-export async function openSubject(model: string, { io }: Context, { quiet }: { quiet: boolean }): Promise<Subject> {
+export async function openSubject(model: string, { io }: Context, command: Command): Promise<Subject> {
+  const options = readCommonOptions(command);
   const resolved = resolveModel(model);
   if (resolved.kind === 'graph') {
-    throw new InputError(
-      `${model}: an exported graph folder, expected a checkpoint`,
-      'name the checkpoint it was exported from, with the same --precision and --kernels',
-    );
+    const { checkpoint, policy, kernels } = await openGraphFolder(resolved.dir);
+    const given = { precision: options.policy.name, kernels: options.kernels.name };
+    const exported = { precision: policy.name, kernels: kernels.name };
+    for (const name of ['precision', 'kernels'] as const) {
+      if (command.getOptionValueSource(name) !== 'cli' || given[name] === exported[name]) continue;
+      throw new UsageError(
+        `--${name}: found ${given[name]}, but ${model} was exported with ${exported[name]}`,
+        `name the checkpoint itself to run it with another --${name}`,
+      );
+    }
+    checkThreads(kernels, options.threads);
+    const embedded = embeddedModels().find(({ dir }) => realpathSync(dir) === realpathSync(checkpoint.dir));
+    return { checkpoint, prompts: embedded?.prompts ?? null, options: { ...options, policy, kernels } };
   }
   const name = resolved.name === undefined ? {} : { name: resolved.name };
   const checkpoint = await openCheckpoint(resolved.dir, name);
-  if (checkpoint.unknownConfigKeys.length > 0 && !quiet) {
+  if (checkpoint.unknownConfigKeys.length > 0 && !options.quiet) {
     io.err(`note: ${model}/config.json: unknown keys, not used: ${checkpoint.unknownConfigKeys.join(', ')}\n`);
   }
-  return { checkpoint, prompts: resolved.embedded?.prompts ?? null };
+  return { checkpoint, prompts: resolved.embedded?.prompts ?? null, options };
 }
 
 /** What prompts of this checkpoint must fit. */

@@ -30,7 +30,8 @@ export const places = [
 export type Place = (typeof places)[number];
 
 const storageType = z.enum(['f16', 'bf16', 'f32', 'f64']);
-const policySchema = z.strictObject({
+/** A rounding policy as JSON. */
+export const policySchema = z.strictObject({
   /** Shown in run lines and file names. */
   name: z.string().regex(/^[\w.-]{1,40}$/, 'letters, digits, ".", "-" and "_", at most 40'),
   /** The type every operation computes in. */

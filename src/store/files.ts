@@ -1,5 +1,16 @@
 /** Files that appear under their final name only when complete, and plain words for what a file system can refuse. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { InputError, RunError } from '../errors.ts';
 
@@ -72,4 +83,16 @@ export function guard<T>(path: string, operation: () => T): T {
     if (code in reasons) throw new InputError(`${path}: cannot be written (${reasons[code]})`, 'choose another --out');
     throw error;
   }
+}
+
+/** Make a folder for results. @throws InputError if it exists and is not empty, is a file, or cannot be written. */
+export function prepareFolder(path: string): void {
+  const exists = guard(path, () => existsSync(path));
+  if (exists && !statSync(path).isDirectory()) {
+    throw new InputError(`--out ${path}: is a file, expected a folder that does not exist or is empty`);
+  }
+  if (exists && guard(path, () => readdirSync(path)).length > 0) {
+    throw new InputError(`--out ${path}: the folder is not empty`, 'choose another folder, or remove this one');
+  }
+  guard(path, () => mkdirSync(path, { recursive: true }));
 }

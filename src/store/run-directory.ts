@@ -1,10 +1,9 @@
 /** A run's folder: tables, activations, controls and the manifest, published whole – the manifest last. */
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError } from '../errors.ts';
 import { type ActivationFileOptions, type ActivationRow, ActivationWriter } from './activation-writer.ts';
 import { type Dictionaries, TableWriter } from './arrow-writer.ts';
-import { guard, PartialFile } from './files.ts';
+import { guard, PartialFile, prepareFolder } from './files.ts';
 import { schemaVersion, type TableName } from './schemas.ts';
 
 export interface RunDirectoryOptions {
@@ -46,7 +45,7 @@ export class RunDirectory {
    */
   static create({ out, command, model }: RunDirectoryOptions): RunDirectory {
     if (out !== undefined) {
-      prepare(out);
+      prepareFolder(out);
       return new RunDirectory(out);
     }
     guard('kvlens-runs', () => mkdirSync('kvlens-runs', { recursive: true }));
@@ -103,15 +102,4 @@ export class RunDirectory {
       if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
     }
   }
-}
-
-function prepare(path: string): void {
-  const exists = guard(path, () => existsSync(path));
-  if (exists && !statSync(path).isDirectory()) {
-    throw new InputError(`--out ${path}: is a file, expected a folder that does not exist or is empty`);
-  }
-  if (exists && guard(path, () => readdirSync(path)).length > 0) {
-    throw new InputError(`--out ${path}: the folder is not empty`, 'choose another folder, or remove this one');
-  }
-  guard(path, () => mkdirSync(path, { recursive: true }));
 }

@@ -8,8 +8,8 @@ import {
   addCommonOptions,
   addPromptOptions,
   type CommonOptions,
+  OptionValues,
   type PromptSource,
-  readCommonOptions,
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
@@ -29,12 +29,12 @@ export const auditCommand: CommandDefinition<'audit'> = {
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
-    const options = readCommonOptions(command);
-    const { policy, kernels, threads, decodeRows, quiet } = options;
+    const quiet = new OptionValues(command).flag('quiet');
     const used = ['precision', 'kernels', 'decodeRows', 'threads', 'template', 'fewShot', 'json', 'quiet'] as const;
     noteUnused(unusedOptions(command, used), 'audit', context, quiet);
-    const subject = await openSubject(model, context, options);
-    const { checkpoint } = subject;
+    const subject = await openSubject(model, context, command);
+    const { checkpoint, options } = subject;
+    const { policy, kernels, threads, decodeRows } = options;
     const { id, tokens, continuation } = auditPrompt(subject, readPromptSource(command), options);
     const progress = new Progress(context.io, quiet);
     const stop = progress.waiting(`auditing ${checkpoint.name}`);

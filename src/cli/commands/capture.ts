@@ -11,7 +11,6 @@ import {
   addPromptOptions,
   commonNames,
   OptionValues,
-  readCommonOptions,
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
@@ -50,11 +49,10 @@ export const captureCommand: CommandDefinition<'capture'> = {
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
-    const options = readCommonOptions(command);
     const values = new OptionValues(command);
-    noteUnused(unusedOptions(command, used), 'capture', context, options.quiet);
+    noteUnused(unusedOptions(command, used), 'capture', context, values.flag('quiet'));
     const source = readPromptSource(command);
-    const { checkpoint } = await openSubject(model, context, options);
+    const { checkpoint, options } = await openSubject(model, context, command);
     const prompt = onePrompt(source, promptTarget(checkpoint));
     const hooks = values.text('hooks') ?? 'core';
     selectHooks(hooks, checkpoint.config.layers);

@@ -13,7 +13,6 @@ import {
   addPromptOptions,
   commonNames,
   OptionValues,
-  readCommonOptions,
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
@@ -61,14 +60,13 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
-    const options = readCommonOptions(command);
     const values = new OptionValues(command);
     const source = readPromptSource(command);
     const prefill = values.number('prefill') ?? null;
     const mode = readMode(values, prefill);
-    noteUnused(unusedOptions(command, used), 'diverge', context, options.quiet);
-    const subject = await openSubject(model, context, options);
-    const { checkpoint } = subject;
+    noteUnused(unusedOptions(command, used), 'diverge', context, values.flag('quiet'));
+    const subject = await openSubject(model, context, command);
+    const { checkpoint, options } = subject;
     const limit = options.limit ?? (values.flag('tight') ? tightPrompts : null);
     const given = readPrompts(subject, source, { ...options, limit });
     const prompts = prefill === null ? given : splitAtPrefill(given, prefill);

@@ -9,7 +9,6 @@ import {
   addOption,
   addPromptOptions,
   OptionValues,
-  readCommonOptions,
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
@@ -45,11 +44,10 @@ export const generateCommand: CommandDefinition<'generate'> = {
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
-    const options = readCommonOptions(command);
     const values = new OptionValues(command);
-    noteUnused(unusedOptions(command, used), 'generate', context, options.quiet);
+    noteUnused(unusedOptions(command, used), 'generate', context, values.flag('quiet'));
     const source = readPromptSource(command);
-    const { checkpoint } = await openSubject(model, context, options);
+    const { checkpoint, options } = await openSubject(model, context, command);
     const prompt = onePrompt(source, promptTarget(checkpoint));
     const { policy, kernels, threads, strategy, decodeRows, ignoreEos } = options;
     const maxNewTokens = values.number('maxNewTokens') ?? 150;

@@ -3,11 +3,13 @@ import type { CommandDefinition } from '../command.ts';
 import { auditCommand } from './audit.ts';
 import { captureCommand } from './capture.ts';
 import { divergeCommand } from './diverge.ts';
+import { exportCommand } from './export.ts';
 import { generateCommand } from './generate.ts';
 import { modelsCommand } from './models.ts';
 
 export const commands: readonly CommandDefinition[] = [
   modelsCommand,
+  exportCommand,
   generateCommand,
   captureCommand,
   divergeCommand,

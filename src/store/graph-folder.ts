@@ -1,0 +1,134 @@
+/** Graph folders on disk: written whole with graph.json last, and opened again only if they still say what was exported. */
+import { copyFileSync, existsSync, linkSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { readJsonFile } from '../checkpoint/json-file.ts';
+import { openCheckpoint } from '../checkpoint/open.ts';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { InputError } from '../errors.ts';
+import { type ExportOptions, exportGraphs, type GraphManifest, graphManifestSchema } from '../graph/export.ts';
+import { type KernelPreset, kernelPresets } from '../graph/kernels.ts';
+import type { RoundingPolicy } from '../graph/rounding.ts';
+import { guard, PartialFile, prepareFolder } from './files.ts';
+
+/** What a graph folder holds. */
+export interface GraphFolder {
+  checkpoint: Checkpoint;
+  policy: RoundingPolicy;
+  kernels: KernelPreset;
+}
+
+const manifestName = 'graph.json';
+const forwardSlashes = (path: string) => path.split(sep).join('/') || '.';
+
+/**
+ * Export into a new or empty folder; returns its files. A single-file export has the weights beside it, hard-linked
+ * where the file system allows it, so that any runtime loads it.
+ * @throws InputError if the folder is not empty or cannot be written.
+ */
+export async function writeGraphFolder(out: string, options: ExportOptions): Promise<string[]> {
+  const { checkpoint, policy, kernels, hooks, singleFile } = options;
+  const graphs = exportGraphs(options);
+  const sha256 = await checkpoint.sha256();
+  prepareFolder(out);
+  const from = resolve(out);
+  const manifest: GraphManifest = {
+    schemaVersion: 1,
+    model: checkpoint.name,
+    architecture: checkpoint.config.modelType,
+    layout: singleFile ? 'single-file' : 'per-layer',
+    policy,
+    kernels: kernels.name,
+    hooks,
+    checkpoint: { path: forwardSlashes(relative(from, resolve(checkpoint.dir))), sha256 },
+    weights: singleFile ? '.' : forwardSlashes(relative(from, checkpoint.weightsRoot)),
+    graphs: graphs.map(({ entry }) => entry),
+  };
+  const files: [string, Uint8Array][] = graphs.map(({ file, bytes }) => [file, bytes]);
+  files.push([manifestName, new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`)]);
+  const weights = singleFile ? placeWeights(checkpoint, out) : [];
+  for (const [name, bytes] of files) publish(join(out, name), bytes);
+  return [...files.map(([name]) => name), ...weights];
+}
+
+/**
+ * Open a graph folder: the graphs are built anew from graph.json and must equal the files byte for byte, and the
+ * checkpoint's weights must have the recorded sha256. What runs is then what the folder holds.
+ * @throws InputError naming the file that differs.
+ */
+export async function openGraphFolder(dir: string): Promise<GraphFolder> {
+  const file = join(dir, manifestName);
+  const parsed = graphManifestSchema.safeParse(readJsonFile(file));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new InputError(`${file}: ${issue.path.join('.') || 'graph.json'}: ${issue.message.replaceAll('\n', ' ')}`);
+  }
+  const manifest = parsed.data;
+  const { policy, hooks, layout } = manifest;
+  if (!Object.hasOwn(kernelPresets, manifest.kernels)) {
+    const known = Object.keys(kernelPresets).join(', ');
+    throw new InputError(`${file}: kernels: found ${JSON.stringify(manifest.kernels)}, expected one of ${known}`);
+  }
+  const kernels = kernelPresets[manifest.kernels];
+  const { path, sha256 } = manifest.checkpoint;
+  if (isAbsolute(path) || path.includes('\\')) {
+    throw new InputError(`${file}: checkpoint.path: found ${JSON.stringify(path)}, expected a relative path`);
+  }
+  const checkpoint = await openCheckpoint(join(dir, path), { name: manifest.model });
+  const found = await checkpoint.sha256();
+  if (found !== sha256) {
+    throw new InputError(
+      `${checkpoint.dir}: the weights have sha256 ${found.slice(0, 12)}…, ${file} expects ${sha256.slice(0, 12)}…`,
+      'export the graphs again from this checkpoint',
+    );
+  }
+  const graphs = exportGraphs({ checkpoint, policy, kernels, hooks, singleFile: layout === 'single-file' });
+  for (const { file: name, bytes } of graphs) checkGraph(join(dir, name), bytes);
+  return { checkpoint, policy, kernels };
+}
+
+function checkGraph(path: string, expected: Uint8Array): void {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch {
+    throw new InputError(`${path}: cannot be read, but graph.json lists it`, 'export the graphs again');
+  }
+  if (Buffer.compare(bytes, expected) !== 0) {
+    throw new InputError(
+      `${path}: differs from the graph that graph.json describes (${bytes.length} bytes, expected ${expected.length})`,
+      'it was changed, or exported by another version: export the graphs again',
+    );
+  }
+}
+
+/** Put the weight files where the graph's external data looks for them; returns their names. */
+function placeWeights({ tensors, weightsRoot }: Checkpoint, out: string): string[] {
+  const files = [...new Set([...tensors.values()].map(({ file }) => file))];
+  return files.map((file) => {
+    const name = relative(weightsRoot, file);
+    const target = join(out, name);
+    guard(target, () => mkdirSync(dirname(target), { recursive: true }));
+    guard(target, () => {
+      try {
+        linkSync(file, target);
+      } catch (error) {
+        // Another file system, or one without links.
+        if (existsSync(target)) throw error;
+        copyFileSync(file, `${target}.partial`);
+        renameSync(`${target}.partial`, target);
+      }
+    });
+    return forwardSlashes(name);
+  });
+}
+
+function publish(path: string, bytes: Uint8Array): void {
+  const file = new PartialFile(path);
+  try {
+    file.write(bytes);
+    file.publish();
+  } catch (error) {
+    file.abort();
+    throw error;
+  }
+}
