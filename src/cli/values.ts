@@ -32,10 +32,10 @@ export function choice<T extends string>(option: string, words: readonly T[]): V
   };
 }
 
-/** A text that is not empty. */
+/** A text that is not empty and not the next option. */
 export function nonEmpty(option: string, what: string): ValueReader<string> {
   return (text) => {
-    if (text !== '') return text;
+    if (text !== '' && !text.startsWith('--')) return text;
     throw unexpected(option, text, what);
   };
 }
