@@ -1,7 +1,7 @@
 /** Captured activations by hook name, as ndarray views: TransformerLens's `ActivationCache`. */
 import ndarray, { type NdArray } from 'ndarray';
 import { UsageError } from '../errors.ts';
-import { canonicalHookName, findHook, hookName } from '../graph/hooks.ts';
+import { canonicalHookName, findHook, hookName, modelHooks } from '../graph/hooks.ts';
 import type { FloatArray } from './arrays.ts';
 import type { Activations } from './executor.ts';
 
@@ -17,7 +17,7 @@ export class ActivationCache {
 
   /** Full names, in execution order. */
   get names(): string[] {
-    return [...this.activations.keys()];
+    return modelHooks(this.layers).flatMap(({ name }) => (this.activations.has(name) ? [name] : []));
   }
 
   /** True if a hook was captured; names as in `get`. */

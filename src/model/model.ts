@@ -12,7 +12,7 @@ import { type KernelPreset, resolveKernels } from '../graph/kernels.ts';
 import { type RoundingPolicy, resolvePolicy } from '../graph/rounding.ts';
 import { ActivationCache } from './activation-cache.ts';
 import type { FloatArray } from './arrays.ts';
-import { Executor, type KernelRole } from './executor.ts';
+import { Executor, type ExecutorOptions, type KernelRole } from './executor.ts';
 import type { Generated, GenerateOptions } from './generate.ts';
 import { generate } from './generate.ts';
 import type { HookedFunction, HookFunction } from './hook-functions.ts';
@@ -74,10 +74,16 @@ export class Model {
     const policy = typeof precision === 'string' ? resolvePolicy(precision) : precision;
     const preset = typeof kernels === 'string' ? resolveKernels(kernels) : kernels;
     const resolved = resolveModel(model);
-    if (resolved.kind === 'graph') throw new InputError(`${model}: an exported graph, expected a checkpoint folder`);
+    if (resolved.kind === 'graph')
+      throw new InputError(`${model}: an exported graph folder`, 'open it with openGraphFolder and Model.from');
     const name = resolved.name === undefined ? {} : { name: resolved.name };
     const checkpoint = await openCheckpoint(resolved.dir, name);
-    return new Model(new Executor({ checkpoint, policy, kernels: preset, threads }));
+    return Model.from({ checkpoint, policy, kernels: preset, threads });
+  }
+
+  /** A model of what is open already, for example what `openGraphFolder` returns. */
+  static from(options: Omit<ExecutorOptions, 'threads'> & { threads?: number }): Model {
+    return new Model(new Executor({ threads: 1, ...options }));
   }
 
   /** Names of all hooks, in execution order, opt-in ones included. */
