@@ -93,8 +93,8 @@ async function runSingle(
   );
 }
 
-/** Claimed type, shape and bit pattern of a hook. */
+/** Shape and bit pattern of a hook. */
 function bytes(activations: Activations, hook: string): string {
-  const { data, dims, dtype } = activations.get(hook)!;
-  return `${dtype} ${dims} ${Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')}`;
+  const { data, dims } = activations.get(hook)!;
+  return `${dims} ${Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')}`;
 }
