@@ -41,7 +41,7 @@ export function philox(counter: Uint32Array, key: readonly [number, number]): vo
   counter[3] = c3;
 }
 
-/** Two words as a uniform number in (0, 1): 53 bits, never 0 or 1. */
+/** Two words as a uniform number in (0, 1): 52 bits and a half, so that it is never 0 or 1 (53 bits would round up to 1). */
 export function uniform(high: number, low: number): number {
-  return ((high >>> 5) * 0x4000000 + (low >>> 6) + 0.5) / 2 ** 53;
+  return ((high >>> 6) * 0x4000000 + (low >>> 6) + 0.5) / 2 ** 52;
 }
