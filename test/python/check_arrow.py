@@ -394,7 +394,8 @@ def main():
             if set(KEYS[name]) <= set(file.table.column_names):
                 file.key_is_unique(KEYS[name])
         elif checks.check(f"{name}: is a file of the contract", name.startswith("activations/")):
-            activations[name] = check_activations(file, options.raw)
+            claim = f"{name}: its values can be read"
+            activations[name] = checks.attempt(claim, lambda file=file: check_activations(file, options.raw)) or {}
             if set(KEYS["activations"]) <= set(file.table.column_names):
                 file.key_is_unique(KEYS["activations"])
         for key, other in (("condition", "conditions"), ("prompt", "prompts")):
@@ -403,14 +404,15 @@ def main():
                 target = tables.get(other) or ArrowFile(Checks(quiet=True), path, other, {})
                 if checks.check(f"{name}: {other} can be joined", target.table is not None and key in target.table.column_names):
                     file.joins(key, target)
-    whole = all(values is not None for values in activations.values())
     sample = options.raw is not None and os.path.exists(os.path.join(options.raw, "tables.json"))
-    if sample and set(schemas) <= set(tables):
-        compare_with_tables(checks, tables, os.path.join(options.raw, "tables.json"))
-    elif {"steps", "layers", "prompts"} <= set(tables) and whole:
-        check_steps(checks, tables["steps"], tables["prompts"])
+    if sample:
+        path = os.path.join(options.raw, "tables.json")
+        checks.attempt("the tables can be compared with what was written", lambda: compare_with_tables(checks, tables, path))
+    elif {"steps", "layers", "prompts"} <= set(tables):
+        checks.attempt("steps can be checked row by row", lambda: check_steps(checks, tables["steps"], tables["prompts"]))
         if activations and manifest["identity"].get("strategy", {}).get("kind") == "greedy":
-            check_statistics(checks, tables["layers"], tables["steps"], activations)
+            action = lambda: check_statistics(checks, tables["layers"], tables["steps"], activations)
+            checks.attempt("the statistics can be computed anew from the activations", action)
     checks.finish()
 
 

@@ -112,7 +112,7 @@ table(
 );
 
 const dump = new RawDump();
-activations('resid_post', 'f16', [64]);
+activations('resid_post', 'f16', [768]);
 activations('mlp_out', 'bf16', [64]);
 activations('attn.rot_k', 'f32', [2, 16]);
 activations('logits', 'f64', [96]);
@@ -133,8 +133,8 @@ function activations(kind: string, dtype: StorageType, shape: (number | null)[])
   };
   for (const [condition, prompt] of keys()) {
     for (const arm of ['cached', 'uncached']) {
-      for (let step = 0; step < 60; step++) {
-        for (let layer = 0; layer < 40; layer++) {
+      for (let step = 0; step < 25; step++) {
+        for (let layer = 0; layer < 12; layer++) {
           const size = shape.reduce<number>((total, length) => total * (length ?? 3 + step), 1);
           const values = dtype === 'f64' ? new Float64Array(size) : new Float32Array(size);
           for (let i = 0; i < size; i++) values[i] = roundTo(dtype, random() * 2 ** ((i % 48) - 28));
