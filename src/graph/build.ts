@@ -1,6 +1,5 @@
 /** Build the graphs of a model: one per stage (embedding, each block, unembedding) or all of it in a single file. */
-
-import { contains } from '../numerics/types.ts';
+import { contains, type StorageType } from '../numerics/types.ts';
 import type { BlockInputs } from './architectures/architecture.ts';
 import { architectures } from './architectures/index.ts';
 import { type BuiltGraph, GraphBuilder, type GraphOptions, type Value } from './builder.ts';
@@ -32,15 +31,16 @@ export function buildStage(stage: Stage, options: GraphOptions): BuiltGraph {
     return g.finish('embed');
   }
   const { layers, hiddenSize } = g.config;
-  const residualType = typeAt(g.policy, 'residual');
-  const residual = (name: string) => g.input(name, ['batch', 'pos', hiddenSize], residualType);
+  const residual = (name: string, type: StorageType) => g.input(name, ['batch', 'pos', hiddenSize], type);
   if (stage === 'unembed') {
-    architecture.unembed(g, residual(hookName('resid_post', layers - 1)));
+    architecture.unembed(g, residual(hookName('resid_post', layers - 1), typeAt(g.policy, 'residual')));
     return g.finish('unembed');
   }
   const { block } = stage;
   const name = hookName('resid_pre', block);
-  architecture.block(g, block, g.hook(name, residual(name)), blockInputs(g, [block])(block));
+  // The first block reads the embedding; it need not be what the policy rounds the residual stream to.
+  const type = block === 0 ? embeddingType(g) : typeAt(g.policy, 'residual');
+  architecture.block(g, block, g.hook(name, residual(name, type)), blockInputs(g, [block])(block));
   return g.finish(`block_${block}`);
 }
 
@@ -56,6 +56,12 @@ export function buildSingle(options: GraphOptions): BuiltGraph {
     x = architecture.block(g, layer, g.hook(hookName('resid_pre', layer), x), inputsOf(layer));
   architecture.unembed(g, x);
   return g.finish('model');
+}
+
+/** The type the embedding's rows are representable in. */
+function embeddingType({ options }: GraphBuilder): StorageType {
+  const g = new GraphBuilder(options);
+  return architectures[g.config.modelType].embed(g, tokensInput(g)).type;
 }
 
 function tokensInput(g: GraphBuilder): Value {

@@ -73,7 +73,7 @@ export class GraphBuilder {
   readonly policy: RoundingPolicy;
   readonly kernel: GraphKernel;
   readonly compute: 'f32' | 'f64';
-  private readonly options: GraphOptions;
+  readonly options: GraphOptions;
   private readonly nodes: NodeProto[] = [];
   private readonly initializers = new Map<string, TensorProto>();
   private readonly graphInputs: ValueInfoProto[] = [];

@@ -25,7 +25,10 @@ export interface Activation {
 /** Captured tensors by full hook name. */
 export type Activations = Map<string, Activation>;
 
-/** Replace a hook's value where `mask` is 1. Mask and value broadcast to the hook's shape. */
+/**
+ * Replace a hook's value where `mask` is 1. Mask and value broadcast to the hook's shape; the value must be
+ * representable in the hook's type, since no later rounding of it is emitted.
+ */
 export interface Patch {
   hook: string;
   mask: { data: Uint8Array; dims: number[] };

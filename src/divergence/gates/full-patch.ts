@@ -2,7 +2,7 @@
  * Gate 7. The cell (history recomputed, kernel prefill) of the 2×2, computed through the patch path: all n rows run and,
  * at every layer's read, K/V rows 0 … n − 2 are overwritten with the uncached arm's. It must be the uncached arm.
  *
- * A patch path that ignored its patches would pass, so one marked row must also be read back and reach the output.
+ * A patch path that ignored its patches would pass, so marked rows must also be read back and reach the output.
  */
 import { hookName } from '../../graph/hooks.ts';
 import type { Activations, Patch } from '../../model/executor.ts';
@@ -14,7 +14,7 @@ export const fullPatch: Gate = {
   name: 'full-patch',
   class: 'harness',
   claim: 'history and kernel both replaced, through the patch path, equal honest recomputation',
-  required: (context) => `${equalityRule(context.policy)}; a marked row is read back`,
+  required: (context) => `${equalityRule(context.policy)}; marked rows are read back and used`,
   failing: ['a K row that is patched in scaled by 1 + 2^-8', 'patches that are ignored'],
   appliesTo: (context) => (context.lengths.length > 0 ? true : 'no decode step fits into the context'),
   measure,
@@ -31,7 +31,7 @@ async function measure(context: GateContext): Promise<Measurement> {
   const mark = await checkMark(context, lengths[0]);
   return {
     passed: tally.equal && mark === null,
-    measured: `${tally.describe()}; ${mark ?? 'the marked row was read back'}`,
+    measured: `${tally.describe()}; ${mark ?? 'the marked rows were read back and used'}`,
     scope: `prompt ${prompt.id}, ${lengthScope(lengths)}, row n − 1 of every hook and all rows read, the uncached arm's kernels`,
   };
 }
@@ -65,23 +65,30 @@ function historyPatches({ executor }: GateContext, { n, activations }: Captured)
   ).flat();
 }
 
-/** Write a marked row into layer 0's values; null if it was read and used, else what went wrong. */
+/**
+ * Write marked values into every past row of a layer's V; null if they were read and used, else what went wrong. A
+ * layer whose newest row attends to itself alone uses none of them, so that one layer which does is enough.
+ */
 async function checkMark(context: GateContext, n: number): Promise<string | null> {
   const honest = await context.honest(n);
-  const values = hookName('attn.cache_v', 0);
-  const original = honest.activations.get(values)!;
-  const rowSize = original.data.length / n;
-  const marked = { ...original, data: original.data.slice() };
-  for (let i = 0; i < rowSize; i++) marked.data[i] = i % 2 === 0 ? 1 : -1; // in range and exact in every type
-  const source: Activations = new Map(honest.activations).set(values, marked);
-  const run = await runPatched(context, honest, historyPatches(context, { ...honest, activations: source }));
-  const read = new Tally();
-  read.add(values, `n = ${n}`, run.activations.get(values)!.data, marked.data, rowSize);
-  if (!read.equal) return `a marked row was not read back (${read.describe()})`;
-  const z = hookName('attn.z', 0);
-  const used = new Tally();
-  const newest = { from: n - 1, to: n };
-  used.add(z, `n = ${n}`, hookRows(run, z, newest), hookRows(honest, z, newest), rowSize);
-  const undefinedBefore = hookRows(honest, z, newest).some(Number.isNaN);
-  return used.equal && !undefinedBefore ? 'a marked row was read back but not used' : null;
+  for (let layer = 0; layer < context.executor.config.layers; layer++) {
+    const values = hookName('attn.cache_v', layer);
+    const original = honest.activations.get(values)!;
+    const rowSize = original.data.length / n;
+    const marked = { ...original, data: original.data.slice() };
+    // In range and exact in every type, and unlike in neighbouring rows.
+    for (let i = 0; i < rowSize * (n - 1); i++) marked.data[i] = (i + Math.floor(i / rowSize)) % 2 === 0 ? 1 : -1;
+    const source: Activations = new Map(honest.activations).set(values, marked);
+    const run = await runPatched(context, honest, historyPatches(context, { ...honest, activations: source }));
+    const read = new Tally();
+    read.add(values, `n = ${n}`, run.activations.get(values)!.data, marked.data, rowSize);
+    if (!read.equal) return `marked rows were not read back (${read.describe()})`;
+    const z = hookName('attn.z', layer);
+    const used = new Tally();
+    const newest = { from: n - 1, to: n };
+    used.add(z, `n = ${n}`, hookRows(run, z, newest), hookRows(honest, z, newest), rowSize);
+    const undefinedBefore = hookRows(honest, z, newest).some(Number.isNaN);
+    if (!used.equal || undefinedBefore) return null;
+  }
+  return 'marked rows were read back but not used';
 }

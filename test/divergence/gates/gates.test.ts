@@ -201,7 +201,7 @@ const faults: Record<GateName, [string, () => Promise<GateSubject>, RegExp, ('ru
     [
       'patches that are ignored',
       async () => executedBy(await subject(mha, 'fp16'), ChangesPatches, (faulty) => (faulty.change = ignored)),
-      /^0 of .* elements differ; a marked row was not read back/,
+      /^0 of .* elements differ; marked rows were not read back/,
     ],
   ],
   prefix: [
