@@ -42,6 +42,34 @@ def generate(model, tokens, end, temperature=0.0, generator=None):
     return new, margins
 
 
+def load(checkpoint):
+    """The model of a checkpoint folder, its bfloat16 weights in float32, and its tokenizer."""
+    with open(os.path.join(checkpoint, "config.json"), encoding="utf-8") as file:
+        model = Llama(json.load(file))
+    weights = load_file(os.path.join(checkpoint, "model.safetensors"))
+    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return model, Tokenizer.from_file(os.path.join(checkpoint, "tokenizer.json"))
+
+
+def measure(model, tokenizer, problems, limit, temperature, show=0):
+    """Problems solved, and the share of steps whose two largest logits are close."""
+    with open(problems, encoding="utf-8") as file:
+        items = [json.loads(line) for line in file][:limit]
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    solved, margins = 0, []
+    for i, item in enumerate(items):
+        prompt = tokenizer.encode(item["question"] + "\n").ids
+        new, leads = generate(model, prompt, model.config["eos_token_id"], temperature, generator)
+        text = tokenizer.decode(new)
+        margins += leads
+        solved += final_answer(text) == final_answer(item["answer"])
+        if i < show:
+            print(item["question"], text, sep="\n", end="\n\n")
+    shares = {str(limit): round(sum(m < limit for m in margins) / len(margins), 4) for limit in (0.01, 0.05, 0.1)}
+    return {"problems": len(items), "correct": solved, "temperature": temperature, "steps": len(margins), "marginBelow": shares}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint")
@@ -50,27 +78,8 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--show", type=int, default=0, help="print this many generated solutions")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    with open(os.path.join(options.checkpoint, "config.json"), encoding="utf-8") as file:
-        config = json.load(file)
-    model = Llama(config)
-    weights = load_file(os.path.join(options.checkpoint, "model.safetensors"))
-    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    tokenizer = Tokenizer.from_file(os.path.join(options.checkpoint, "tokenizer.json"))
-    with open(options.problems, encoding="utf-8") as file:
-        problems = [json.loads(line) for line in file][: options.limit]
-    generator = torch.Generator().manual_seed(0)
-    solved, margins = 0, []
-    for i, item in enumerate(problems):
-        prompt = tokenizer.encode(item["question"] + "\n").ids
-        new, leads = generate(model, prompt, config["eos_token_id"], options.temperature, generator)
-        text = tokenizer.decode(new)
-        margins += leads
-        solved += final_answer(text) == final_answer(item["answer"])
-        if i < options.show:
-            print(item["question"], text, sep="\n", end="\n\n")
-    shares = {str(limit): round(sum(m < limit for m in margins) / len(margins), 4) for limit in (0.01, 0.05, 0.1)}
-    print(json.dumps({"problems": len(problems), "correct": solved, "temperature": options.temperature, "steps": len(margins), "marginBelow": shares}))
+    model, tokenizer = load(options.checkpoint)
+    print(json.dumps(measure(model, tokenizer, options.problems, options.limit, options.temperature, options.show)))
 
 
 if __name__ == "__main__":

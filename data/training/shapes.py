@@ -28,7 +28,7 @@ SHAPES = {
             "num_key_value_heads": 4,
             "head_dim": 32,
         },
-        "steps": 5300,
+        "steps": 8000,
         "seed": 20,
     },
 }

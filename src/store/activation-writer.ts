@@ -70,10 +70,10 @@ export class ActivationWriter {
     const item = new Field('item', elementType(options.dtype), false);
     this.valueType = size === null ? new List(item) : new FixedSizeList(size, item);
     const { dictionaries } = options;
-    this.text = (['condition', 'prompt', 'arm', 'hook'] as const).map((name) => {
+    this.text = (['condition', 'prompt', 'arm', 'hook'] as const).map((name, id) => {
       const values = name === 'arm' ? arms : [...new Set(dictionaries[name])];
       const codes = new Map(values.map((value, code) => [value, code]));
-      return { name, type: new Dictionary(new Utf8(), new Int32()), codes, values };
+      return { name, type: new Dictionary(new Utf8(), new Int32(), id), codes, values };
     });
     const type = (name: string) => this.text.find((column) => column.name === name)!.type;
     const fields = [

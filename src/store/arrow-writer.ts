@@ -85,7 +85,10 @@ export class TableWriter<T extends TableName> {
 
   constructor(path: string, table: T, identity: unknown, dictionaries: Dictionaries) {
     const definitions = Object.entries<Column>(tables[table]);
-    this.columns = definitions.map(([name, column]) => [name, columnBuffer(name, column, dictionaries[name] ?? [])]);
+    this.columns = definitions.map(([name, column], id) => [
+      name,
+      columnBuffer(name, column, dictionaries[name] ?? [], id),
+    ]);
     const fields = this.columns.map(([name, buffer], i) => new Field(name, buffer.type, definitions[i][1].nullable));
     this.file = new BatchFile(path, new Schema(fields, new Map([[manifestKey, JSON.stringify(identity)]])));
   }
@@ -124,8 +127,8 @@ interface ColumnBuffer {
   take(): Data;
 }
 
-function columnBuffer(name: string, { type }: Column, values: readonly string[]): ColumnBuffer {
-  if (type === 'text') return new TextBuffer(name, values);
+function columnBuffer(name: string, { type }: Column, values: readonly string[], id: number): ColumnBuffer {
+  if (type === 'text') return new TextBuffer(name, values, id);
   const types: Record<Exclude<typeof type, 'text'>, DataType> = {
     string: new Utf8(),
     int16: new Int16(),
@@ -165,9 +168,10 @@ class TextBuffer implements ColumnBuffer {
   private readonly dictionary: Vector<Utf8>;
   private values: (number | null)[] = [];
 
-  constructor(name: string, values: readonly string[]) {
+  /** @param id of the dictionary in its file; the library's own counts through the process, and so into the bytes */
+  constructor(name: string, values: readonly string[], id: number) {
     this.name = name;
-    this.type = new Dictionary(new Utf8(), new Int32());
+    this.type = new Dictionary(new Utf8(), new Int32(), id);
     const distinct = [...new Set(values)];
     distinct.forEach((value, code) => {
       this.codes.set(value, code);

@@ -26,9 +26,9 @@ export class PartialFile {
     this.descriptor = guard(path, () => openSync(this.temporary, 'w'));
   }
 
-  /** Append bytes. @throws RunError when the disk is full. */
+  /** Append bytes. @throws RunError when the disk is full; what was written is removed then. */
   write(bytes: Uint8Array): void {
-    guard(this.path, () => {
+    this.attempt(() => {
       for (let written = 0; written < bytes.length; ) {
         written += writeSync(this.handle(), bytes, written, bytes.length - written);
       }
@@ -37,7 +37,7 @@ export class PartialFile {
 
   /** Flush, then give the file its final name. */
   publish(): void {
-    guard(this.path, () => {
+    this.attempt(() => {
       fsyncSync(this.handle());
       closeSync(this.handle());
       this.descriptor = undefined;
@@ -50,6 +50,15 @@ export class PartialFile {
     if (this.descriptor !== undefined) closeSync(this.descriptor);
     this.descriptor = undefined;
     rmSync(this.temporary, { force: true });
+  }
+
+  private attempt(operation: () => void): void {
+    try {
+      guard(this.path, operation);
+    } catch (error) {
+      this.abort();
+      throw error;
+    }
   }
 
   private handle(): number {

@@ -1,5 +1,5 @@
 /** Read Arrow files of a run by record batch, without loading them whole. */
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { AsyncRecordBatchFileReader, type RecordBatch, RecordBatchReader, type Schema, Table } from 'apache-arrow';
 import { errorCode } from '../checkpoint/json-file.ts';
 import { InputError } from '../errors.ts';
@@ -21,13 +21,14 @@ export async function openArrow(path: string): Promise<ArrowFile> {
     throw new InputError(`${path}: cannot be opened (${errorCode(error)})`);
   });
   try {
+    await checkMagic(handle);
     const reader = await RecordBatchReader.from(handle);
     await reader.open();
     if (!(reader instanceof AsyncRecordBatchFileReader)) throw new TypeError('not the Arrow IPC file format');
     const { schema, numRecordBatches } = reader;
     const batch = async (index: number) => {
-      const found = await reader.readRecordBatch(index);
-      if (!found) throw new InputError(`${path}: record batch ${index} cannot be read`);
+      const found = await reader.readRecordBatch(index).catch(() => null);
+      if (!found) throw new InputError(`${path}: record batch ${index} cannot be read, the file is damaged`);
       return found;
     };
     return {
@@ -48,4 +49,13 @@ export async function openArrow(path: string): Promise<ArrowFile> {
     const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
     throw new InputError(`${path}: not a complete Arrow file (${reason})`);
   }
+}
+
+/** The format begins and ends with ARROW1; the library looks at the beginning only, and takes a cut file for whole. */
+async function checkMagic(handle: FileHandle): Promise<void> {
+  const { size } = await handle.stat();
+  const ends = Buffer.alloc(12);
+  await handle.read(ends, 0, 6, 0);
+  await handle.read(ends, 6, 6, Math.max(0, size - 6));
+  if (ends.toString('latin1') !== 'ARROW1ARROW1') throw new TypeError('expected ARROW1 at its beginning and end');
 }
