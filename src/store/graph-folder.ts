@@ -26,10 +26,17 @@ const forwardSlashes = (path: string) => path.split(sep).join('/') || '.';
  * @throws InputError if the folder is not empty or cannot be written.
  */
 export async function writeGraphFolder(out: string, options: ExportOptions): Promise<string[]> {
+  const files = await graphFolderFiles(out, options);
+  prepareFolder(out);
+  const weights = options.singleFile ? placeWeights(options.checkpoint, out) : [];
+  for (const [name, bytes] of files) publish(join(out, name), bytes);
+  return [...files.map(([name]) => name), ...weights];
+}
+
+/** Names and bytes of what an export to `out` writes, graph.json last. */
+export async function graphFolderFiles(out: string, options: ExportOptions): Promise<[string, Uint8Array][]> {
   const { checkpoint, policy, kernels, hooks, singleFile } = options;
   const graphs = exportGraphs(options);
-  const sha256 = await checkpoint.sha256();
-  prepareFolder(out);
   const from = resolve(out);
   const manifest: GraphManifest = {
     schemaVersion: 1,
@@ -39,15 +46,15 @@ export async function writeGraphFolder(out: string, options: ExportOptions): Pro
     policy,
     kernels: kernels.name,
     hooks,
-    checkpoint: { path: forwardSlashes(relative(from, resolve(checkpoint.dir))), sha256 },
+    checkpoint: {
+      path: forwardSlashes(relative(from, resolve(checkpoint.dir))),
+      sha256: await checkpoint.sha256(),
+    },
     weights: singleFile ? '.' : forwardSlashes(relative(from, checkpoint.weightsRoot)),
     graphs: graphs.map(({ entry }) => entry),
   };
-  const files: [string, Uint8Array][] = graphs.map(({ file, bytes }) => [file, bytes]);
-  files.push([manifestName, new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`)]);
-  const weights = singleFile ? placeWeights(checkpoint, out) : [];
-  for (const [name, bytes] of files) publish(join(out, name), bytes);
-  return [...files.map(([name]) => name), ...weights];
+  const json = new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
+  return [...graphs.map(({ file, bytes }): [string, Uint8Array] => [file, bytes]), [manifestName, json]];
 }
 
 /**
