@@ -253,6 +253,18 @@ def same_numbers(left, right):
     return bool(np.all((bits_of(left) == bits_of(right)) | (np.isnan(left) & np.isnan(right))))
 
 
+def check_residuals(checks, activations):
+    """The input of a block is the output of the block before, bit for bit, in two files."""
+    before, after = activations.get("activations/resid_pre"), activations.get("activations/resid_post")
+    if not before or not after:
+        return
+    place = lambda key: key[:6]  # condition, prompt, arm, step, position, token
+    outputs = {(*place(key), key[6] + 1): values for key, values in after.items()}
+    pairs = [(values, outputs[*place(key), key[6]]) for key, values in before.items() if (*place(key), key[6]) in outputs]
+    wrong = sum(not same_numbers(a, b) if a.dtype == b.dtype else True for a, b in pairs)
+    checks.check(f"activations: {len(pairs)} inputs of blocks are the outputs before them", pairs and not wrong, f"{wrong} are not")
+
+
 def compare_with_tables(checks, tables, path):
     """Values of every table against what was handed to the writer."""
     with open(path, encoding="utf-8") as file:
@@ -404,11 +416,13 @@ def main():
                 target = tables.get(other) or ArrowFile(Checks(quiet=True), path, other, {})
                 if checks.check(f"{name}: {other} can be joined", target.table is not None and key in target.table.column_names):
                     file.joins(key, target)
-    sample = options.raw is not None and os.path.exists(os.path.join(options.raw, "tables.json"))
-    if sample:
+    sampled = options.raw is not None and os.path.exists(os.path.join(options.raw, "tables.json"))
+    if sampled:
         path = os.path.join(options.raw, "tables.json")
         checks.attempt("the tables can be compared with what was written", lambda: compare_with_tables(checks, tables, path))
-    elif {"steps", "layers", "prompts"} <= set(tables):
+    if not sampled:
+        check_residuals(checks, activations)
+    if not sampled and {"steps", "layers", "prompts"} <= set(tables):
         checks.attempt("steps can be checked row by row", lambda: check_steps(checks, tables["steps"], tables["prompts"]))
         if activations and manifest["identity"].get("strategy", {}).get("kind") == "greedy":
             action = lambda: check_statistics(checks, tables["layers"], tables["steps"], activations)

@@ -264,7 +264,8 @@ def main():
     if len(results) > 1:
         compare_folders(checks, results)
     if options.capture and results:
-        compare_capture(checks, options.capture, results, folder)
+        action = lambda: compare_capture(checks, options.capture, results, folder)
+        checks.attempt("the capture can be compared", action)
     checks.finish()
 
 

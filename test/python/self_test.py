@@ -231,18 +231,18 @@ def noticed(checks, what, corruptions, copy, script, *arguments):
             number, corrupt = numbered
             target = os.path.join(folder, str(number))
             copy(target)
-            corrupt(target)
             try:
+                corrupt(target)
                 return failures(script, target, *arguments)
-            except RuntimeError as error:
-                return str(error)
+            except Exception as error:  # a corruption that cannot be made, or a script without a count: nothing was noticed
+                return f"{type(error).__name__}: {error}"
             finally:
                 shutil.rmtree(target)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for name, found in zip(corruptions, pool.map(after, enumerate(corruptions.values()))):
                 holds = isinstance(found, int) and found > before
-                checks.check(f"{what}: {name} is noticed", holds, f"{before} failures before, {found} after")
+                checks.check(f"{what}: {name} is noticed", holds, f"{before} failures before; after: {found}")
 
 
 def main():

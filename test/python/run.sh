@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# All checks that need Python, in an environment of their own: `test/python/run.sh [--reference]`.
+#
+# Arrow files by pyarrow, polars and pandas; graphs by onnx and ONNX Runtime for Python; the training recipe's problems;
+# corrupted copies that must be noticed; with --reference also Hugging Face's transformers (a large download).
+# Needs the built command (npm run build) and Python 3.11. Prints `N passed, N failed` as its last line.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$(dirname "$here")")
+environment=${KVLENS_PYTHON_ENV:-$here/.venv-checks}
+model=${KVLENS_CHECK_MODEL:-mini-llama}
+reference=no
+for argument in "$@"; do
+  case $argument in
+    --reference) reference=yes ;;
+    *) echo "run.sh: found $argument, expected --reference or nothing" >&2; exit 2 ;;
+  esac
+done
+
+command -v node >/dev/null || { echo 'run.sh: node is not installed' >&2; exit 1; }
+command -v python3 >/dev/null || { echo 'run.sh: python3 is not installed (Debian: apt install python3 python3-venv)' >&2; exit 1; }
+[ -f "$root/dist/cli/main.js" ] || { echo 'run.sh: dist/cli/main.js is missing: npm run build' >&2; exit 1; }
+
+requirements=(-r "$here/requirements.txt")
+if [ "$reference" = yes ]; then requirements+=(-r "$here/requirements-reference.txt"); fi
+if ! [ -x "$environment/bin/python" ]; then
+  python3 -m venv "$environment" || { echo 'run.sh: python3 cannot make an environment (Debian: apt install python3-venv)' >&2; exit 1; }
+fi
+"$environment/bin/python" -m pip install -qq --disable-pip-version-check "${requirements[@]}"
+python=$environment/bin/python
+kvlens=(node "$root/dist/cli/main.js")
+tsx=(node "$root/node_modules/tsx/dist/cli.mjs")
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+# Run a check, show its lines, and add its count; a check without a count is one failure.
+count() {
+  local name=$1 output status=0 line
+  shift
+  echo "$name"
+  output=$("$@" 2>&1) || status=$?
+  line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' <<<"$output" | tail -n 1 || true)
+  grep -vE '^[0-9]+ passed, [0-9]+ failed$' <<<"$output" || true
+  if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+    if [ "$status" -ne 0 ] && [ "${BASH_REMATCH[2]}" -eq 0 ]; then failed=$((failed + 1)); fi
+  else
+    echo "  FAIL  $name: ended with exit code $status and no count"
+    failed=$((failed + 1))
+  fi
+}
+
+# One claim: the command succeeds.
+succeeds() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "  ok    $name"
+    passed=$((passed + 1))
+  else
+    echo "  FAIL  $name: $(tail -n 5 <<<"$output")"
+    failed=$((failed + 1))
+  fi
+}
+
+# unittest's own summary as a count.
+unit_tests() {
+  local output status=0 ran bad
+  output=$(cd "$1" && "$python" -m unittest 2>&1) || status=$?
+  ran=$(sed -nE 's/^Ran ([0-9]+) tests? in .*/\1/p' <<<"$output")
+  bad=$(grep -cE '^(FAIL|ERROR): ' <<<"$output" || true)
+  if [ "$status" -ne 0 ]; then echo "$output"; [ "$bad" -gt 0 ] || bad=1; fi
+  echo "$((${ran:-0} > bad ? ${ran:-0} - bad : 0)) passed, $bad failed"
+  return "$status"
+}
+
+"${tsx[@]}" "$here/print-schemas.mts" >"$work/schemas.json"
+export KVLENS_SCHEMAS=$work/schemas.json
+
+# A checkpoint folder has no prompts of its own.
+prompts=()
+if [ -n "${KVLENS_CHECK_PROMPTS:-}" ]; then prompts=(--prompts "$KVLENS_CHECK_PROMPTS"); fi
+
+echo 'Commands'
+succeeds 'a run with saved activations' \
+  "${kvlens[@]}" diverge "$model" "${prompts[@]}" --limit 4 --max-new-tokens 24 --save-activations --quiet --out "$work/run"
+succeeds 'a run in bf16 with every hook, two rows per decode step' \
+  "${kvlens[@]}" diverge "$model" "${prompts[@]}" --limit 1 --max-new-tokens 8 --precision bf16 --hooks all --decode-rows 2 \
+  --save-activations --quiet --out "$work/run-all"
+succeeds 'a capture of the tokens that check_onnx.py runs' \
+  "${kvlens[@]}" capture "$model" --tokens 1,17,44,9,120,3,71,8 --hooks logits --arm uncached --quiet --out "$work/capture"
+succeeds 'a capture of the cached arm in float64' \
+  "${kvlens[@]}" capture "$model" --tokens 1,17,44,9 --hooks all --precision fp64 --max-new-tokens 3 --quiet --out "$work/capture-64"
+succeeds 'an export per layer' "${kvlens[@]}" export "$model" --quiet --out "$work/graphs"
+succeeds 'an export as a single file' "${kvlens[@]}" export "$model" --single-file --quiet --out "$work/single"
+succeeds 'a run of made-up rows' "${tsx[@]}" "$here/write-sample-run.mts" "$work/sample" "$work/sample-raw"
+for run in run run-all; do
+  succeeds "the values of $run, recomputed without the store" \
+    "${tsx[@]}" "$here/dump-activations.mts" "$model" "$work/$run" "$work/$run-raw"
+done
+
+count 'Arrow: made-up rows' "$python" "$here/check_arrow.py" "$work/sample" --raw "$work/sample-raw"
+count 'Arrow: a run' "$python" "$here/check_arrow.py" "$work/run" --raw "$work/run-raw"
+count 'Arrow: a run in bf16 with every hook' "$python" "$here/check_arrow.py" "$work/run-all" --raw "$work/run-all-raw"
+count 'Arrow: a capture' "$python" "$here/check_arrow.py" "$work/capture"
+count 'Arrow: a capture in float64' "$python" "$here/check_arrow.py" "$work/capture-64"
+count 'Graphs' "$python" "$here/check_onnx.py" "$work/graphs" "$work/single" --capture "$work/capture"
+count 'Corrupted copies' "$python" "$here/self_test.py" --sample "$work/sample" "$work/sample-raw" \
+  --run "$work/run" "$work/run-raw" --graphs "$work/graphs"
+count 'Training problems' unit_tests "$root/data/training"
+if [ "$reference" = yes ]; then
+  checkpoint=$model
+  [ -d "$checkpoint" ] || checkpoint=$root/data/checkpoints/$model
+  count 'Hugging Face' "$python" "$here/check_hf.py" "$checkpoint"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
