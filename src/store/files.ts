@@ -12,7 +12,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { InputError, RunError } from '../errors.ts';
+import { InputError } from '../errors.ts';
 
 /** A file being written beside its final place. */
 export class PartialFile {
@@ -26,7 +26,7 @@ export class PartialFile {
     this.descriptor = guard(path, () => openSync(this.temporary, 'w'));
   }
 
-  /** Append bytes. @throws RunError when the disk is full; what was written is removed then. */
+  /** Append bytes. @throws InputError when the disk is full; what was written is removed then. */
   write(bytes: Uint8Array): void {
     this.attempt(() => {
       for (let written = 0; written < bytes.length; ) {
@@ -74,7 +74,7 @@ export function guard<T>(path: string, operation: () => T): T {
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     if (code === 'ENOSPC' || code === 'EDQUOT') {
-      throw new RunError(
+      throw new InputError(
         `${path}: the disk is full`,
         'free some space and run again; nothing incomplete was published',
       );

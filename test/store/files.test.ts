@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { InputError, RunError } from '../../src/errors.ts';
+import { InputError } from '../../src/errors.ts';
 import { PartialFile } from '../../src/store/files.ts';
 import { temporaryFolder } from './folder.ts';
 
@@ -95,7 +95,7 @@ describe('what a file system can refuse is one line', () => {
     symlinkSync('/dev/full', join(folder, '.a.partial'));
     const file = new PartialFile(join(folder, 'a'));
     const error = failure(() => file.write(bytes('x')));
-    expect(error).toBeInstanceOf(RunError);
+    expect(error).toBeInstanceOf(InputError);
     expect(String(error)).toMatch(/a: the disk is full$/);
     file.abort();
     expect(readdirSync(folder)).toEqual([]);

@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { InputError, RunError } from '../../src/errors.ts';
+import { InputError } from '../../src/errors.ts';
 import { openArrow } from '../../src/store/reader.ts';
 import { RunDirectory } from '../../src/store/run-directory.ts';
 import { schemaVersion } from '../../src/store/schemas.ts';
@@ -121,7 +121,7 @@ test('a run that is aborted keeps what was published on its own', () => {
 test.skipIf(!existsSync('/dev/full'))('a disk that fills up before controls.json leaves no manifest', () => {
   const run = fill(create());
   symlinkSync('/dev/full', join(out, '.controls.json.partial'));
-  expect(() => run.publish(controls, manifest)).toThrow(RunError);
+  expect(() => run.publish(controls, manifest)).toThrow(InputError);
   expect(existsSync(join(out, 'controls.json'))).toBe(false);
   expect(existsSync(join(out, 'manifest.json'))).toBe(false);
 });
@@ -135,7 +135,7 @@ test.skipIf(!existsSync('/dev/full'))(
       const vocab = run.table('vocab', identity, {});
       vocab.add({ id: 0, string: null, bytes: null });
       run.publish(controls, manifest);
-    }).toThrow(RunError);
+    }).toThrow(InputError);
     run.abort();
     expect(existsSync(out)).toBe(false);
   },
