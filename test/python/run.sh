@@ -37,14 +37,14 @@ trap 'rm -rf "$work"' EXIT
 passed=0
 failed=0
 
-# Run a check, show its lines, and add its count; a check without a count is one failure.
+# Run a check, show what failed and its count; a check without a count is one failure.
 count() {
   local name=$1 output status=0 line
   shift
-  echo "$name"
   output=$("$@" 2>&1) || status=$?
   line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' <<<"$output" | tail -n 1 || true)
-  grep -vE '^[0-9]+ passed, [0-9]+ failed$' <<<"$output" || true
+  echo "$name: ${line:-no count}"
+  grep -vE '^[0-9]+ passed, [0-9]+ failed$|^  ok ' <<<"$output" || true
   if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
     passed=$((passed + BASH_REMATCH[1]))
     failed=$((failed + BASH_REMATCH[2]))
