@@ -32,6 +32,8 @@ export class Progress {
   private readonly started: number;
   private shown = Number.NEGATIVE_INFINITY;
   private onLine = false;
+  /** Rates count from the first state of a label. */
+  private phase = { label: '', since: 0 };
 
   constructor(io: Io, quiet: boolean, now: () => number = () => performance.now()) {
     this.io = io;
@@ -42,7 +44,8 @@ export class Progress {
 
   /** Say how far the command is. */
   update(state: ProgressState): void {
-    this.show(progressLine(state, (this.now() - this.started) / 1000));
+    if (state.label !== this.phase.label) this.phase = { label: state.label, since: this.now() };
+    this.show(progressLine(state, (this.now() - this.phase.since) / 1000));
   }
 
   private show(line: string): void {

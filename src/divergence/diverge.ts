@@ -83,6 +83,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
         },
         Math.min(options.workers, prompts.length),
       );
+      report({ stage: 'prompts', done: 0, total: prompts.length, flips: 0 });
       try {
         const take = (result: PromptResult) => {
           tables.add(result);
