@@ -44,8 +44,8 @@ export class Aggregate {
   private readonly firstFlipSteps: number[] = [];
   private readonly sums = { kl: 0, tv: 0, l2: 0, cached: 0, uncached: 0, oracle: 0 };
   private origins: Origin[] = [];
-  /** Non-finite elements met in compared rows, and the first hook that held one. */
-  readonly nonfinite: { elements: number; hook: string | null } = { elements: 0, hook: null };
+  /** Non-finite elements met in compared rows, NaN among them, and the first hook that held one. */
+  readonly nonfinite: { elements: number; nan: number; hook: string | null } = { elements: 0, nan: 0, hook: null };
   private readonly spotChecks = { steps: 0, failed: 0 };
 
   constructor(facts: RunFacts) {
@@ -79,6 +79,7 @@ export class Aggregate {
     for (const row of result.layers) {
       if (row.step > 0) this.addLayer(row);
       this.nonfinite.elements += row.statistics.nonfinite;
+      this.nonfinite.nan += row.statistics.nan;
       if (row.statistics.nonfinite > 0) this.nonfinite.hook ??= row.hook;
     }
   }

@@ -122,14 +122,15 @@ function standInHolds(policy: RoundingPolicy, gates: readonly GateResult[]): boo
   return status('null') === 'passed' && status('prefix') === 'passed';
 }
 
-/** The finite gate looks at 8 steps; where the policy cannot overflow, what the whole run met counts too. */
+/** The finite gate looks at 8 steps; what the whole run met counts too: NaN, and infinities where none may be. */
 function withRunWideFinite(
   gates: GateResult[],
   policy: RoundingPolicy,
-  { elements, hook }: { elements: number; hook: string | null },
+  { elements, nan, hook }: Aggregate['nonfinite'],
 ): GateResult[] {
-  if (elements === 0 || canOverflow(policy)) return gates;
+  const found = canOverflow(policy) ? nan : elements;
+  if (found === 0) return gates;
   const failed = { passed: false, status: 'failed' as const, scope: 'every step of the run' };
-  const measured = `${elements} non-finite elements, first at ${hook}`;
+  const measured = `${nan} NaN and ${elements - nan} infinite elements, first at ${hook}`;
   return gates.map((gate) => (gate.name === 'finite' && gate.passed ? { ...gate, ...failed, measured } : gate));
 }

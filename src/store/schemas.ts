@@ -89,6 +89,7 @@ export const tables = {
     signed_zero: column('int32', '±0 pairs'),
     sign_flips: column('int32', 'elements of unlike sign'),
     nonfinite: column('int32', 'NaN and infinite elements'),
+    nan: column('int32', 'NaN elements'),
     max_abs: column('float64', 'largest difference'),
     rel_l2: column('float64', '‖cached − uncached‖ / ‖uncached‖'),
     max_ulp: column('float64', 'largest difference in units in the last place of dtype'),

@@ -103,7 +103,7 @@ table(
       hooks.map((hook, layer) => ({
         ...{ condition, prompt, protocol: 'teacher-forced', step, position: 3 + step, layer: layer - 1, hook },
         ...{ kind: 'resid_post', dtype: layer % 2 ? 'f16' : 'bf16', head: maybe(layer, layer), n_elements: 128 },
-        ...{ n_differ: step, signed_zero: 0, sign_flips: 0, nonfinite: 2 ** 31 - 1, max_abs: float(layer) },
+        ...{ n_differ: step, signed_zero: 0, sign_flips: 0, nonfinite: 2 ** 31 - 1, nan: 7, max_abs: float(layer) },
         ...{ rel_l2: float(step), max_ulp: 0, mean_ulp: 0.25, ulp_row: 0, cosine: 1 },
         ...{ added_rel_l2: maybe(step, float(step)), via_history_rel_l2: null, via_residual_rel_l2: maybe(layer, 0.5) },
       })),

@@ -17,6 +17,8 @@ export interface Comparison {
   signedZero: number;
   signFlips: number;
   nonfinite: number;
+  nan: number;
+  nonfiniteDiffer: number;
   maxAbs: number;
   squaredDifference: number;
   squaredCached: number;
@@ -34,8 +36,12 @@ export interface RowStatistics {
   signed_zero: number;
   sign_flips: number;
   nonfinite: number;
+  nan: number;
   max_abs: number;
-  /** ‖cached − uncached‖ / ‖uncached‖; 0 if the numerator is 0, Infinity if only the denominator is. */
+  /**
+   * ‖cached − uncached‖ / ‖uncached‖ over finite elements; 0 if the numerator is 0, Infinity if only the denominator is,
+   * NaN (as max_abs and cosine) if a non-finite element differs.
+   */
   rel_l2: number;
   max_ulp: number;
   mean_ulp: number;
@@ -58,6 +64,8 @@ export function createComparison(): Comparison {
     signedZero: 0,
     signFlips: 0,
     nonfinite: 0,
+    nan: 0,
+    nonfiniteDiffer: 0,
     maxAbs: 0,
     squaredDifference: 0,
     squaredCached: 0,
@@ -94,7 +102,11 @@ export function accumulate(c: Comparison, cached: FloatArray, uncached: FloatArr
       }
       if (!Number.isFinite(a) || !Number.isFinite(b)) {
         c.nonfinite += 1;
-        if (!Object.is(a, b)) c.nDiffer += 1;
+        if (Number.isNaN(a) || Number.isNaN(b)) c.nan += 1;
+        if (!Object.is(a, b)) {
+          c.nDiffer += 1;
+          c.nonfiniteDiffer += 1;
+        }
         continue;
       }
       const difference = Math.abs(a - b);
@@ -122,6 +134,8 @@ export function merge(into: Comparison, other: Comparison): void {
   into.signedZero += other.signedZero;
   into.signFlips += other.signFlips;
   into.nonfinite += other.nonfinite;
+  into.nan += other.nan;
+  into.nonfiniteDiffer += other.nonfiniteDiffer;
   into.maxAbs = Math.max(into.maxAbs, other.maxAbs);
   into.squaredDifference += other.squaredDifference;
   into.squaredCached += other.squaredCached;
@@ -136,19 +150,29 @@ export function merge(into: Comparison, other: Comparison): void {
 export function finish(c: Comparison): RowStatistics {
   const finite = c.nElements - c.nonfinite;
   const norms = Math.sqrt(c.squaredCached) * Math.sqrt(c.squaredUncached);
+  const defined = c.nonfiniteDiffer === 0;
   return {
     n_elements: c.nElements,
     n_differ: c.nDiffer,
     signed_zero: c.signedZero,
     sign_flips: c.signFlips,
     nonfinite: c.nonfinite,
-    max_abs: c.maxAbs,
-    rel_l2: c.squaredDifference === 0 ? 0 : Math.sqrt(c.squaredDifference / c.squaredUncached),
+    nan: c.nan,
+    max_abs: defined ? c.maxAbs : Number.NaN,
+    rel_l2: defined ? relative(c) : Number.NaN,
     max_ulp: c.maxUlp,
     mean_ulp: finite === 0 ? 0 : c.sumUlp / finite,
     ulp_row: c.ulpRow,
-    cosine: c.squaredDifference === 0 || norms === 0 ? 1 : c.dot / norms,
+    cosine: defined ? cosine(c, norms) : Number.NaN,
   };
+}
+
+function relative({ squaredDifference, squaredUncached }: Comparison): number {
+  return squaredDifference === 0 ? 0 : Math.sqrt(squaredDifference / squaredUncached);
+}
+
+function cosine({ squaredDifference, dot }: Comparison, norms: number): number {
+  return squaredDifference === 0 || norms === 0 ? 1 : dot / norms;
 }
 
 /** Spacing of the type's numbers at `magnitude` (the subnormal spacing below the smallest normal number). */
