@@ -2,6 +2,7 @@
 import { realpathSync } from 'node:fs';
 import type { Command } from 'commander';
 import { embeddedModels, resolveModel } from '../checkpoint/embedded.ts';
+import { checkFiniteWeights } from '../checkpoint/finite-weights.ts';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { InputError, UsageError } from '../errors.ts';
@@ -47,6 +48,7 @@ export async function openSubject(model: string, { io }: Context, command: Comma
   }
   const name = resolved.name === undefined ? {} : { name: resolved.name };
   const checkpoint = await openCheckpoint(resolved.dir, name);
+  checkFiniteWeights(checkpoint);
   if (checkpoint.unknownConfigKeys.length > 0 && !options.quiet) {
     io.err(`note: ${model}/config.json: unknown keys, not used: ${checkpoint.unknownConfigKeys.join(', ')}\n`);
   }

@@ -4,6 +4,7 @@
  */
 import ndarray, { type NdArray } from 'ndarray';
 import { resolveModel } from '../checkpoint/embedded.ts';
+import { checkFiniteWeights } from '../checkpoint/finite-weights.ts';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
 import { InputError, UsageError } from '../errors.ts';
@@ -78,6 +79,7 @@ export class Model {
       throw new InputError(`${model}: an exported graph folder`, 'open it with openGraphFolder and Model.from');
     const name = resolved.name === undefined ? {} : { name: resolved.name };
     const checkpoint = await openCheckpoint(resolved.dir, name);
+    checkFiniteWeights(checkpoint);
     return Model.from({ checkpoint, policy, kernels: preset, threads });
   }
 

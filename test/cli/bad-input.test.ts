@@ -84,7 +84,28 @@ const usage: Case[] = [
   ],
 ];
 
+const poisonedFolders: string[] = [];
+
+/** Weights with one value that is no number. */
+function poisoned(value: number): string {
+  const dir = writeTinyCheckpoint({
+    edit: (key, values) => {
+      if (key === 'model.layers.1.mlp.up_proj.weight') values[3] = value;
+    },
+  });
+  poisonedFolders.push(dir);
+  return dir;
+}
+
+afterAll(() => poisonedFolders.forEach(removeCheckpoint));
+
 const input: Case[] = [
+  ['a NaN weight', ['audit', poisoned(Number.NaN)], /layers\.1\.mlp\.up_proj\.weight holds NaN at element 3/],
+  [
+    'an infinite weight',
+    ['diverge', poisoned(Infinity), '--tokens', '1'],
+    /up_proj\.weight holds Infinity at element 3/,
+  ],
   ['a model that is not there', ['audit', join(folder, 'none')], /MODEL ".*none" is neither an embedded model/],
   ['a file as model', ['audit', file('{}')], /is a file, expected a checkpoint folder/],
   ['a folder that is no checkpoint', ['audit', emptyFolder], /no config\.json/],

@@ -87,13 +87,16 @@ describe('audit', () => {
   });
 
   test('a failed gate exits 1 and still prints the result', async () => {
+    // Weights that are finite, and activations that are not.
     const broken = writeTinyCheckpoint({
       edit: (key, values) => {
-        if (key === 'model.layers.0.mlp.up_proj.weight') values[3] = Number.NaN;
+        if (key.includes('up_proj') || key.includes('down_proj')) values.fill(1e30);
       },
     });
     try {
-      const { code, stdout } = await kvlens(['audit', broken, '--json', '--quiet'], { env: cache });
+      const { code, stdout } = await kvlens(['audit', broken, '--precision', 'fp32', '--json', '--quiet'], {
+        env: cache,
+      });
       const found = results.audit.parse(JSON.parse(stdout));
       expect({ code, passed: found.passed }).toEqual({ code: 1, passed: false });
       expect(found.gates.find(({ name }) => name === 'finite')?.status).toBe('failed');
