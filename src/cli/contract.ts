@@ -3,27 +3,17 @@
  * marked as such in the generated documentation; programs may rely on them.
  */
 import { z } from 'zod';
-import type { GateResult } from '../divergence/summary.ts';
+import { gateResultSchema } from '../divergence/gates/gate-result.ts';
 
 /** A measured number; JSON has no NaN and no infinity, so those are words. */
 const measure = z.union([z.number(), z.enum(['NaN', 'Infinity', '-Infinity'])]);
 const count = z.int().nonnegative();
 const tokenIds = z.array(count);
 
-const gate: z.ZodType<GateResult> = z.strictObject({
-  name: z.string(),
-  class: z.enum(['harness', 'identification']),
-  passed: z.boolean(),
-  status: z.enum(['passed', 'failed', 'not-applicable']),
-  measured: z.string(),
-  required: z.string(),
-  scope: z.string().describe('what the measurement covered'),
-});
-
 const gateResults = z.strictObject({
   passed: z.boolean(),
   failed: z.array(z.string()).describe('names of the gates that failed'),
-  results: z.array(gate),
+  results: z.array(gateResultSchema),
 });
 
 const origin = z.strictObject({
@@ -124,7 +114,7 @@ export const results = {
   }),
   audit: z.strictObject({
     passed: z.boolean(),
-    gates: z.array(gate),
+    gates: z.array(gateResultSchema),
     hash: z.string().describe('how later runs on this machine quote this audit'),
     model: z.string(),
   }),

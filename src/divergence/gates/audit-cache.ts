@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { GateResult } from '../summary.ts';
 import type { AuditRecord, GateSubject } from './gate.ts';
+import { gateResultSchema } from './gate-result.ts';
 import { thisMachine, versions } from './machine.ts';
 
 /** Where kvlens keeps what can be made again: `KVLENS_CACHE`, else the system's place for caches. */
@@ -27,17 +28,7 @@ export function cacheFolder(
 const recordSchema = z.object({
   schemaVersion: z.literal(1),
   hash: z.string(),
-  gates: z.array(
-    z.object({
-      name: z.string(),
-      class: z.enum(['harness', 'identification']),
-      passed: z.boolean(),
-      status: z.enum(['passed', 'failed', 'not-applicable']),
-      measured: z.string(),
-      required: z.string(),
-      scope: z.string(),
-    }),
-  ),
+  gates: z.array(gateResultSchema),
 });
 
 /** What an audit speaks for: a model, a policy, a preset and a machine – not a prompt. */

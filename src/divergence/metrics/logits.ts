@@ -6,6 +6,7 @@
  * log-softmaxes would not.
  */
 
+import { softmax } from '../../model/sampling/index.ts';
 import type { StorageType } from '../../numerics/types.ts';
 import { accumulate, createComparison, finish, type RowStatistics } from './row-comparison.ts';
 
@@ -108,16 +109,6 @@ function jsTerm(d: number, change: number): number {
   const r = change + 1;
   const logMean = Math.log1p(change / 2);
   return (-logMean + r * (d - logMean)) / 2;
-}
-
-function softmax(logits: FloatArray): Float64Array {
-  let max = -Infinity;
-  for (let j = 0; j < logits.length; j++) if (logits[j] > max) max = logits[j];
-  const p = new Float64Array(logits.length);
-  let sum = 0;
-  for (let j = 0; j < logits.length; j++) sum += p[j] = Math.exp(logits[j] - max);
-  for (let j = 0; j < logits.length; j++) p[j] /= sum;
-  return p;
 }
 
 /** Total variation of two distributions. */

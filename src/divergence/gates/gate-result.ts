@@ -1,0 +1,13 @@
+/** A gate's result as JSON: what audits keep and `--json` prints. */
+import { z } from 'zod';
+import type { GateResult } from '../summary.ts';
+
+export const gateResultSchema: z.ZodType<GateResult> = z.strictObject({
+  name: z.string(),
+  class: z.enum(['harness', 'identification']),
+  passed: z.boolean(),
+  status: z.enum(['passed', 'failed', 'not-applicable']),
+  measured: z.string(),
+  required: z.string(),
+  scope: z.string().describe('what the measurement covered'),
+});
