@@ -1,4 +1,7 @@
-/** The README's picture: one prompt of mini-llama in fp16, from a run's own files: `npx tsx scripts/hero.mts`. */
+/**
+ * The README's picture: mini-llama in fp16, from a run's own files: `npm run build && npx tsx scripts/hero.mts`. Of its first
+ * 100 prompts the one is shown whose logits differ in most steps.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +14,6 @@ import { themes } from '../src/report/figures/theme.ts';
 import { openArrow } from '../src/store/reader.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const prompt = Number(process.argv[2] ?? 0);
 const layers = 6;
 const blockHooks = [
   ['attn.attn_scores', 'scores'],
@@ -30,7 +32,7 @@ const hooks: { hook: string; group: string; label: string }[] = [
 
 const folder = mkdtempSync(join(tmpdir(), 'kvlens-hero-'));
 const run = join(folder, 'run');
-const command = ['diverge', 'mini-llama', '--limit', String(prompt + 1), '--out', run, '--quiet'];
+const command = ['diverge', 'mini-llama', '--out', run, '--quiet'];
 const names = hooks.map(({ hook }) => hook).join();
 execFileSync(process.execPath, [join(root, 'dist', 'cli', 'main.js'), ...command, '--hooks', names]);
 
@@ -40,8 +42,13 @@ async function rows(name: string) {
   await file.close();
   return table.toArray().map((row) => row.toJSON());
 }
-const [id] = (await rows('prompts')).filter(({ index }) => index === prompt).map((row) => row.prompt);
-const steps = (await rows('steps')).filter((row) => row.prompt === id && row.protocol === 'teacher-forced');
+const allSteps = (await rows('steps')).filter((row) => row.protocol === 'teacher-forced');
+const differing = new Map<string, number>();
+for (const row of allSteps) {
+  differing.set(row.prompt, (differing.get(row.prompt) ?? 0) + (row.logits_n_differ > 0 ? 1 : 0));
+}
+const [id] = [...differing].reduce((most, entry) => (entry[1] > most[1] ? entry : most));
+const steps = allSteps.filter((row) => row.prompt === id);
 const drift = new Map<string, number>();
 for (const row of await rows('layers')) {
   if (row.prompt === id) drift.set(`${row.hook} ${row.step}`, row.rel_l2 / unitRoundoff('f16'));
@@ -55,13 +62,12 @@ const map: MapRow[] = hooks.map(({ hook, group, label }) => ({
   drift: Array.from({ length: count }, (_, i) => drift.get(`${hook} ${i + 1}`) ?? null),
 }));
 const flips = steps.filter(({ flip, step }) => flip && step > 0).map(({ step }) => step);
-const differing = map.at(-1)!.drift.filter((value) => value !== 0).length;
-const alternative = `Map of ${count} decode steps of mini-llama in fp16: the logits differ in ${differing} of them; ${flips.length} tokens flip.`;
+const alternative = `Map of ${count} decode steps of mini-llama in fp16: the logits differ in ${differing.get(id)} of them; ${flips.length} tokens flip.`;
 for (const [name, theme] of Object.entries(themes)) {
   const svg = driftMap({
     ...{ rows: map, firstStep: 1, flips, alternative, theme, width: 1040 },
     title: 'Where does decoding with a KV cache stop being the same?',
-    subtitle: `mini-llama in fp16, ONNX Runtime on a CPU. Down: operations by layer. Across: ${count} decode steps. Colour: size of the difference.`,
+    subtitle: `mini-llama in fp16, prompt ${id}, ONNX Runtime on a CPU. Down: operations. Across: ${count} decode steps. Colour: size of the difference.`,
   });
   writeFileSync(join(root, 'docs', `hero-${name}.svg`), svg);
 }
