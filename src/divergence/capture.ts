@@ -71,8 +71,8 @@ export async function capture(options: CaptureOptions): Promise<CaptureSummary> 
       await executor.release();
     }
     tables.finish();
-    const provenance = { ...runProvenance(options, {}), files: run.files, rows: tables.rows };
-    run.publish({ gates }, { identity: { ...identity, newTokens: tokens }, provenance });
+    const provenance = { ...runProvenance(options, { newTokens: tokens }), files: run.files, rows: tables.rows };
+    run.publish({ gates }, { identity, provenance });
   } catch (error) {
     run.abort();
     throw error;

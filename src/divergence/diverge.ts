@@ -104,7 +104,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
       files: run.files,
       rows: tables.rows,
     };
-    run.publish({ gates: summary.gates }, { identity: { ...identity, finishedPrompts: finished }, provenance });
+    run.publish({ gates: summary.gates }, { identity, provenance });
     if (options.signal?.aborted) {
       throw new InterruptedError(`interrupted after ${finished} of ${prompts.length} prompts; they are in ${run.path}`);
     }

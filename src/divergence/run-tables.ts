@@ -20,6 +20,8 @@ export class RunTables extends SharedTables {
     const kinds = hookDefinitions.map(({ kind }) => kind);
     this.steps = subject.run.table('steps', identity, keys);
     this.layers = subject.run.table('layers', identity, { ...keys, hook: names, kind: kinds, dtype: dtypes });
+    this.count('steps', 0);
+    this.count('layers', 0);
   }
 
   /** Add the rows of one prompt. */

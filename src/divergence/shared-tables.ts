@@ -1,5 +1,7 @@
 /** The tables every run has, whatever it measured: conditions, prompts, vocab, and activations. */
+import { typeAt } from '../graph/rounding.ts';
 import { strategyName } from '../model/sampling/index.ts';
+import { join } from '../numerics/types.ts';
 import type { TableName } from '../store/schemas.ts';
 import type { ArmActivation } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
@@ -31,7 +33,9 @@ export class SharedTables {
 
   /** Add one row of activations/KIND.arrow. */
   addActivation(prompt: string, record: ArmActivation): void {
-    const { kind, dtype, axes } = record;
+    const { kind, axes } = record;
+    // One file holds all layers: the first block's input may be of another type than the others'.
+    const dtype = kind === 'resid_pre' ? join(record.dtype, typeAt(this.subject.policy, 'residual')) : record.dtype;
     const shape = record.shape.map((size, i) => (ragged.has(axes[i]) ? null : size));
     const options = () => {
       const prompts = this.subject.prompts.map(({ id }) => id);

@@ -39,7 +39,7 @@ export function buildStage(stage: Stage, options: GraphOptions): BuiltGraph {
   const { block } = stage;
   const name = hookName('resid_pre', block);
   // The first block reads the embedding; it need not be what the policy rounds the residual stream to.
-  const type = block === 0 ? embeddingType(g) : typeAt(g.policy, 'residual');
+  const type = typeAt(g.policy, block === 0 ? 'embedding' : 'residual');
   architecture.block(g, block, g.hook(name, residual(name, type)), blockInputs(g, [block])(block));
   return g.finish(`block_${block}`);
 }
@@ -56,12 +56,6 @@ export function buildSingle(options: GraphOptions): BuiltGraph {
     x = architecture.block(g, layer, g.hook(hookName('resid_pre', layer), x), inputsOf(layer));
   architecture.unembed(g, x);
   return g.finish('model');
-}
-
-/** The type the embedding's rows are representable in. */
-function embeddingType({ options }: GraphBuilder): StorageType {
-  const g = new GraphBuilder(options);
-  return architectures[g.config.modelType].embed(g, tokensInput(g)).type;
 }
 
 function tokensInput(g: GraphBuilder): Value {

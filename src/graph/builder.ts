@@ -73,7 +73,7 @@ export class GraphBuilder {
   readonly policy: RoundingPolicy;
   readonly kernel: GraphKernel;
   readonly compute: 'f32' | 'f64';
-  readonly options: GraphOptions;
+  private readonly options: GraphOptions;
   private readonly nodes: NodeProto[] = [];
   private readonly initializers = new Map<string, TensorProto>();
   private readonly graphInputs: ValueInfoProto[] = [];
@@ -173,6 +173,11 @@ export class GraphBuilder {
     const narrowed =
       this.compute === 'f64' && target !== 'f32' ? this.cast(this.cast(x, 'f32'), target) : this.cast(x, target);
     return { ...this.cast(narrowed, this.compute), type: target };
+  }
+
+  /** Say that `x` is of the policy's type at `place`, where its numbers happen to fit into a narrower one. */
+  widen(x: Value, place: Place): Value {
+    return { ...x, type: typeAt(this.policy, place) };
   }
 
   /**

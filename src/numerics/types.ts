@@ -21,3 +21,9 @@ export function contains(outer: StorageType, inner: StorageType): boolean {
   if (outer === inner || outer === 'f64') return true;
   return outer === 'f32' && inner !== 'f64';
 }
+
+/** The narrowest type that contains both. */
+export function join(a: StorageType, b: StorageType): StorageType {
+  if (contains(a, b)) return a;
+  return contains(b, a) ? b : 'f32';
+}

@@ -69,7 +69,8 @@ export const captureCommand: CommandDefinition<'capture'> = {
       const { gates, ...found } = await capture({
         ...{ checkpoint, policy, kernels, strategy, hooks, decodeRows, threads, ignoreEos, template },
         ...{ arm, maxNewTokens, run, signal: context.signal, prompts: [prompt] },
-        onStep: (step) => progress.update({ label: arm, done: step + 1, total: maxNewTokens, unit: 'steps' }),
+        onStep: (step) =>
+          progress.update({ label: arm, done: step + 1, total: Math.max(1, maxNewTokens), unit: 'steps' }),
       });
       const failed = gates.filter((gate) => !gate.passed).map(({ name }) => name);
       const result = { run: run.path, ...found, gates: { passed: failed.length === 0, failed, results: gates } };

@@ -16,7 +16,7 @@ function embed(g: GraphBuilder, tokens: Value): Value {
     { axis: 0 },
     g.stored('model.embed_tokens.weight').type,
   );
-  return g.hook('hook_embed', g.round(g.convert(rows), 'embedding')); // [batch, pos, d_model]
+  return g.hook('hook_embed', g.widen(g.round(g.convert(rows), 'embedding'), 'embedding')); // [batch, pos, d_model]
 }
 
 function block(g: GraphBuilder, layer: number, x: Value, inputs: BlockInputs): Value {
