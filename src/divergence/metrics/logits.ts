@@ -6,7 +6,7 @@
  * log-softmaxes would not.
  */
 
-import { softmax } from '../../model/sampling/index.ts';
+import { argmax, softmax } from '../../model/sampling/index.ts';
 import type { StorageType } from '../../numerics/types.ts';
 import { accumulate, createComparison, finish, type RowStatistics } from './row-comparison.ts';
 
@@ -47,18 +47,15 @@ export function compareLogits(cached: FloatArray, uncached: FloatArray, dtype: S
   return { ...base, l2Centred: centredDistance(cached, uncached), ...divergences(cached, uncached) };
 }
 
-/** The largest logit. */
+/** The largest logit; NaN is never it. */
 export function topLogit(logits: FloatArray): TopLogit {
-  let token = 0;
+  const token = argmax(logits);
   let second = -Infinity;
-  for (let j = 1; j < logits.length; j++) {
-    if (logits[j] > logits[token]) {
-      second = logits[token];
-      token = j;
-    } else if (logits[j] > second) second = logits[j];
-  }
+  for (let j = 0; j < logits.length; j++) if (j !== token && logits[j] > second) second = logits[j];
+  // Two infinite logits tie; their difference would be NaN.
+  const tie = logits.length > 1 && logits[token] === second;
   const margin = logits.length > 1 ? logits[token] - second : Infinity;
-  return { token, margin, tie: margin === 0 };
+  return { token, margin: tie ? 0 : margin, tie };
 }
 
 /** ‖(a − mean a) − (b − mean b)‖₂. */
@@ -75,6 +72,7 @@ export function centredDistance(a: FloatArray, b: FloatArray): number {
 /** KL(p ‖ q), JS and TV of p = softmax(uncached) and q = softmax(cached). */
 export function divergences(cached: FloatArray, uncached: FloatArray): { kl: number; js: number; tv: number } {
   const n = uncached.length;
+  if (!expandable(cached, uncached)) return directDivergences(cached, uncached);
   const p = softmax(uncached);
   // Shifting d by its mean under p leaves q unchanged and keeps every term small.
   let shift = 0;
@@ -95,6 +93,48 @@ export function divergences(cached: FloatArray, uncached: FloatArray): { kl: num
     js += p[j] * jsTerm(d, change);
   }
   return { kl: Math.max(0, kl), js: Math.max(0, js), tv: tv / 2 };
+}
+
+/** Largest difference of two logits up to which e^d is far from the ends of float64's range, whatever the shift. */
+const largestDifference = 300;
+
+/** True if all logits are finite and no two differ by much. */
+function expandable(cached: FloatArray, uncached: FloatArray): boolean {
+  for (let j = 0; j < uncached.length; j++) {
+    // Written so that NaN fails.
+    if (!(Math.abs(cached[j] - uncached[j]) <= largestDifference)) return false;
+  }
+  return true;
+}
+
+/** The same distances from log-softmax, for distributions that have little in common or exclude tokens. */
+function directDivergences(cached: FloatArray, uncached: FloatArray): { kl: number; js: number; tv: number } {
+  const logP = logSoftmax(uncached);
+  const logQ = logSoftmax(cached);
+  let kl = 0;
+  let js = 0;
+  let tv = 0;
+  for (let j = 0; j < logP.length; j++) {
+    const p = Math.exp(logP[j]);
+    const q = Math.exp(logQ[j]);
+    const logMean = Math.log((p + q) / 2);
+    if (p !== 0) {
+      kl += p * (logP[j] - logQ[j]);
+      js += (p * (logP[j] - logMean)) / 2;
+    }
+    if (q !== 0) js += (q * (logQ[j] - logMean)) / 2;
+    tv += Math.abs(p - q);
+  }
+  return { kl: Math.max(0, kl), js: Math.max(0, js), tv: tv / 2 };
+}
+
+function logSoftmax(logits: FloatArray): Float64Array {
+  let max = -Infinity;
+  for (let j = 0; j < logits.length; j++) if (logits[j] > max) max = logits[j];
+  let sum = 0;
+  for (let j = 0; j < logits.length; j++) sum += Math.exp(logits[j] - max);
+  const scale = Math.log(sum);
+  return Float64Array.from(logits, (logit) => logit - max - scale);
 }
 
 /** e^d − 1 − d without cancellation near 0. */

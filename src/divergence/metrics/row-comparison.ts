@@ -171,8 +171,10 @@ function relative({ squaredDifference, squaredUncached }: Comparison): number {
   return squaredDifference === 0 ? 0 : Math.sqrt(squaredDifference / squaredUncached);
 }
 
+/** Equal rows have cosine 1, zero rows included; a zero row has no direction to compare with another row's. */
 function cosine({ squaredDifference, dot }: Comparison, norms: number): number {
-  return squaredDifference === 0 || norms === 0 ? 1 : dot / norms;
+  if (squaredDifference === 0) return 1;
+  return norms === 0 ? Number.NaN : dot / norms;
 }
 
 /** Spacing of the type's numbers at `magnitude` (the subnormal spacing below the smallest normal number). */
@@ -184,8 +186,21 @@ export function ulp(dtype: StorageType, magnitude: number): number {
 
 /** How many numbers of the type lie between a and b, counting through zero for unlike signs. */
 export function ulpDistance(dtype: StorageType, a: number, b: number): number {
+  if (dtype === 'f64') return doubleDistance(a, b);
   if (a < 0 !== b < 0 && a !== 0 && b !== 0) return ulpIndex(dtype, Math.abs(a)) + ulpIndex(dtype, Math.abs(b));
   return Math.abs(ulpIndex(dtype, Math.abs(a)) - ulpIndex(dtype, Math.abs(b)));
+}
+
+const doubles = new Float64Array(2);
+const doubleBits = new BigInt64Array(doubles.buffer);
+const magnitudeBits = 0x7fffffffffffffffn;
+
+/** Ordinals of doubles exceed 2^53, so their difference is taken in whole numbers. */
+function doubleDistance(a: number, b: number): number {
+  doubles[0] = a;
+  doubles[1] = b;
+  const [i, j] = Array.from(doubleBits, (bits) => (bits < 0n ? -(bits & magnitudeBits) : bits));
+  return Number(i > j ? i - j : j - i);
 }
 
 /** The ordinal of a non-negative number among the type's numbers: 0 is 0, the smallest subnormal is 1. */

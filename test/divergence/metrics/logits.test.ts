@@ -163,7 +163,7 @@ describe('huge logits', () => {
   });
 
   // e^d overflows above 709: the choice of one arm has a probability the other cannot hold.
-  test.fails.each([
+  test.each([
     ['at the end of float32', row(3e38, 3e38 - 1e30), row(3e38, -3e38), { kl: 0, js: 0, tv: 0 }],
     ['that trade places', row(0, 1000), row(0, -1000), { kl: 1000, js: log(2), tv: 1 }],
     ['where a small one grows by 800', row(0, 100), row(0, -700), { kl: 100, js: log(2), tv: 1 }],
@@ -189,7 +189,7 @@ describe('non-finite logits', () => {
     expect(compareLogits(logits.slice(), logits, 'f32')).toMatchObject({ nDiffer: 0, kl: 0, js: 0, tv: 0 });
   });
 
-  test.fails('a token both arms exclude by −Infinity changes no probability metric of the others', () => {
+  test('a token both arms exclude by −Infinity changes no probability metric of the others', () => {
     const found = divergences(row(0, -inf, 0), row(log(3), -inf, 0));
     const without = divergences(row(0, 0), row(log(3), 0));
     expect([found.kl, found.js, found.tv]).toEqual(
@@ -197,7 +197,7 @@ describe('non-finite logits', () => {
     );
   });
 
-  test.fails('a token only the cached arm excludes makes KL infinite, JS and TV stay finite', () => {
+  test('a token only the cached arm excludes makes KL infinite, JS and TV stay finite', () => {
     // p = (1/2, 1/2), q = (1, 0), m = (3/4, 1/4)
     const { kl, js, tv } = divergences(row(0, -inf), row(0, 0));
     expect([kl, tv]).toEqual([inf, 1 / 2]);
@@ -224,12 +224,12 @@ describe('the top logit', () => {
     expect(found.token).toBe(argmax(logits));
   });
 
-  test.fails('NaN in the first place is never it, as in the choice of tokens', () => {
+  test('NaN in the first place is never it, as in the choice of tokens', () => {
     expect(argmax(row(nan, 1, 3))).toBe(2);
     expect(topLogit(row(nan, 1, 3)).token).toBe(2);
   });
 
-  test.fails('two overflowed logits are an exact tie', () => {
+  test('two overflowed logits are an exact tie', () => {
     expect(topLogit(row(inf, 1, inf))).toMatchObject({ token: 0, tie: true });
   });
 });
