@@ -51,9 +51,10 @@ function measured(summary: DivergenceSummary): Pick<DivergeResult, keyof typeof 
     differingSteps,
     tieFlips,
     firstFlipSteps,
-    kl: toMeasure(summary.kl),
-    tv: toMeasure(summary.tv),
-    l2: toMeasure(summary.l2),
+    // Means over no step are no numbers.
+    ...(steps === 0
+      ? { kl: null, tv: null, l2: null }
+      : { kl: toMeasure(summary.kl), tv: toMeasure(summary.tv), l2: toMeasure(summary.l2) }),
     oracle: oracle && { cached: toMeasure(oracle.cached), uncached: toMeasure(oracle.uncached) },
     drift: summary.drift.map(({ label, bins, rms, max, added, equalShare }) => ({
       label,

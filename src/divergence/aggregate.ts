@@ -63,10 +63,12 @@ export class Aggregate {
   /** Add one prompt; call in the order of the prompts. */
   add(result: PromptResult): void {
     this.prompts += 1;
-    this.differingSteps += result.differingSteps;
     this.spotChecks.steps += result.spotChecks.steps;
     this.spotChecks.failed += result.spotChecks.failed;
     if (this.origins.length === 0) this.origins = result.origins;
+    this.nonfinite.elements += result.nonfinite.elements;
+    this.nonfinite.nan += result.nonfinite.nan;
+    this.nonfinite.hook ??= result.nonfinite.hook;
     const forced = result.steps.filter((row) => row.protocol === 'teacher-forced');
     const counted = (forced.length > 0 ? forced : result.steps).filter((row) => row.flip !== null);
     const firstFlip = counted.find((row) => row.flip);
@@ -78,9 +80,6 @@ export class Aggregate {
     this.longestSteps = Math.max(this.longestSteps, counted.length - 1);
     for (const row of result.layers) {
       if (row.step > 0) this.addLayer(row);
-      this.nonfinite.elements += row.statistics.nonfinite;
-      this.nonfinite.nan += row.statistics.nan;
-      if (row.statistics.nonfinite > 0) this.nonfinite.hook ??= row.hook;
     }
   }
 
@@ -123,6 +122,7 @@ export class Aggregate {
   private addStep(row: StepRecord, result: PromptResult): void {
     const { logits } = row;
     this.steps += 1;
+    if (row.differs) this.differingSteps += 1;
     this.sums.kl += logits.kl;
     this.sums.tv += logits.tv;
     this.sums.l2 += logits.l2Centred;

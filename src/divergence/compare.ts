@@ -1,22 +1,10 @@
-/**
- * Compare the arms at one step: the newest position's row of every hook, and every visible row of the cache.
- *
- * Cache rows that no later step will rewrite are compared once; their sums are kept, so that a step costs the rows it
- * changed and not the whole history.
- */
+/** Compare the arms at one step: the newest position's row of every hook, and every visible row of the cache. */
 import type { Hook } from '../graph/hooks.ts';
 import { newestRow } from '../model/activation-rows.ts';
 import type { Arm, ArmStep } from '../model/arms.ts';
 import { type Activation, isCacheHook } from '../model/executor.ts';
 import type { StorageType } from '../numerics/types.ts';
-import {
-  accumulate,
-  type Comparison,
-  createComparison,
-  finish,
-  merge,
-  type RowStatistics,
-} from './metrics/row-comparison.ts';
+import { accumulate, createComparison, finish, type RowStatistics } from './metrics/row-comparison.ts';
 
 /** One hook at one step. */
 export interface HookComparison {
@@ -31,66 +19,18 @@ export interface ArmAtStep {
   step: ArmStep;
 }
 
-interface FrozenRows {
-  rows: number;
-  comparison: Comparison;
-}
-
-/** Compares two arms step by step; keeps the sums of cache rows that are final. */
-export class StepComparer {
-  private readonly frozen = new Map<string, FrozenRows>();
-
-  /**
-   * Compare the hooks that both steps captured.
-   * @param rewritten rows that the next step may still rewrite, counted from the newest (Infinity: all of them)
-   */
-  compare(hooks: readonly Hook[], cached: ArmAtStep, uncached: ArmAtStep, rewritten: number): HookComparison[] {
-    const results: HookComparison[] = [];
-    for (const hook of hooks) {
-      const left = cached.step.activations.get(hook.name);
-      const right = uncached.step.activations.get(hook.name);
-      if (!left || !right) continue;
-      const statistics = isCacheHook(hook.name)
-        ? this.compareCache(hook, left, right, rewritten)
-        : this.compareNewest(hook, left, right);
-      results.push({ hook, dtype: left.dtype, statistics });
-    }
-    return results;
-  }
-
-  private compareNewest(hook: Hook, left: Activation, right: Activation): RowStatistics {
+/** Compare the hooks that both steps captured. */
+export function compareStep(hooks: readonly Hook[], cached: ArmStep, uncached: ArmStep): HookComparison[] {
+  return hooks.flatMap((hook) => {
+    const left = cached.activations.get(hook.name);
+    const right = uncached.activations.get(hook.name);
+    if (!left || !right) return [];
     const comparison = createComparison();
     const rowLength = left.dims[left.dims.length - 1];
-    accumulate(comparison, newestRow(hook, left), newestRow(hook, right), { dtype: left.dtype, rowLength });
-    return finish(comparison);
-  }
-
-  private compareCache(hook: Hook, left: Activation, right: Activation, rewritten: number): RowStatistics {
-    const { dtype } = left;
-    const [, n, kvHeads, headDim] = left.dims;
-    const rowSize = kvHeads * headDim;
-    const frozen = this.frozen.get(hook.name) ?? { rows: 0, comparison: createComparison() };
-    const add = (into: Comparison, from: number, to: number) =>
-      accumulate(
-        into,
-        left.data.subarray(from * rowSize, to * rowSize),
-        right.data.subarray(from * rowSize, to * rowSize),
-        {
-          dtype,
-          rowLength: headDim,
-        },
-      );
-    const final = Math.max(frozen.rows, n + 1 - rewritten);
-    if (final > frozen.rows && final <= n) {
-      add(frozen.comparison, frozen.rows, final);
-      frozen.rows = final;
-      this.frozen.set(hook.name, frozen);
-    }
-    const total = createComparison();
-    merge(total, frozen.comparison);
-    add(total, frozen.rows, n);
-    return finish(total);
-  }
+    const rows = (activation: Activation) => (isCacheHook(hook.name) ? activation.data : newestRow(hook, activation));
+    accumulate(comparison, rows(left), rows(right), { dtype: left.dtype, rowLength });
+    return [{ hook, dtype: left.dtype, statistics: finish(comparison) }];
+  });
 }
 
 /** The first head whose part of the newest row differs, or null for hooks without a head axis. */

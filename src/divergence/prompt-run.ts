@@ -1,8 +1,9 @@
 /**
  * One prompt through both arms: teacher-forced on the uncached arm's tokens, then the cached arm's own continuation.
  *
- * One pass serves both protocols, because the first free-running divergence is the first teacher-forced flip. Until
- * something differs every hook is compared, so that the first differing operation is found whatever was asked for.
+ * One pass serves both protocols, because the first free-running divergence is the first teacher-forced flip. Every hook
+ * is compared in every step, so that neither the first differing operation nor the share of differing steps depends on
+ * which rows were asked for.
  */
 import { createHash } from 'node:crypto';
 import { type Hook, hookName, modelHooks } from '../graph/hooks.ts';
@@ -10,8 +11,9 @@ import { activationRecord, rowCount } from '../model/activation-rows.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { type Capture, captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
+import { forward } from '../model/plans.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
-import { type ArmAtStep, firstDifferingHead, type HookComparison, StepComparer } from './compare.ts';
+import { type ArmAtStep, compareStep, firstDifferingHead, type HookComparison } from './compare.ts';
 import { attribute, bitEqual, layerOutputs } from './counterfactual.ts';
 import { compareLogits, oracleErrors, totalVariation } from './metrics/logits.ts';
 import { describeOperation, findOrigins, readsCache } from './operations.ts';
@@ -58,7 +60,6 @@ class PromptRun {
   private readonly plan: UncachedPlan;
   private readonly cached: Arm;
   private readonly uncached: Arm;
-  private readonly comparer: StepComparer;
   private readonly sets: CaptureSets;
   private readonly result: PromptResult;
   private readonly uncachedLogits: FloatArray[] = [];
@@ -79,7 +80,6 @@ class PromptRun {
     const capacity = prompt.tokens.length + this.limit - 1;
     this.cached = Arm.cached(executor, capacity, decodeRows);
     this.uncached = Arm.uncached(executor, capacity, plan, this.standInRows);
-    this.comparer = new StepComparer();
     this.sets = captureSets(options);
     this.result = {
       index: prompt.index,
@@ -90,7 +90,7 @@ class PromptRun {
       tokensCached: [],
       tokensUncached: [],
       origins: [],
-      differingSteps: 0,
+      nonfinite: { elements: 0, nan: 0, hook: null },
       spotChecks: { steps: 0, failed: 0 },
       recomputed: plan === 'recompute',
     };
@@ -115,7 +115,7 @@ class PromptRun {
     const { result, prompt } = this;
     const tokens = [...prompt.tokens];
     for (let step = 0; step < this.limit; step++) {
-      const capture = result.origins.length === 0 ? this.sets.all : this.sets.chosen;
+      const capture = this.sets.all;
       const [u, c] =
         step === 0
           ? [await this.uncached.prefill(tokens, capture), await this.cached.prefill(tokens, capture)]
@@ -124,6 +124,7 @@ class PromptRun {
       const tokenCached = this.choose(c.logits, step);
       await this.record(
         step,
+        tokens[tokens.length - 1],
         { arm: this.uncached, step: u },
         { arm: this.cached, step: c },
         tokenUncached,
@@ -140,6 +141,7 @@ class PromptRun {
 
   private async record(
     step: number,
+    newest: number,
     uncached: ArmAtStep,
     cached: ArmAtStep,
     tokenUncached: number,
@@ -150,12 +152,12 @@ class PromptRun {
     const position = cached.step.n - 1;
     this.uncachedLogits.push(uncached.step.logits);
     this.cachedLogits.push(cached.step.logits);
-    const rewritten = this.plan === 'recompute' ? Number.POSITIVE_INFINITY : this.standInRows;
-    const compared = this.comparer.compare(this.sets.allHooks, cached, uncached, rewritten);
+    // Every hook, whatever was asked for: whether a step differs must not depend on what is written.
+    const compared = compareStep(this.sets.allHooks, cached.step, uncached.step);
     const differs = compared.some((item) => item.statistics.n_differ > 0);
-    if (differs && step > 0) result.differingSteps += 1;
     if (differs && result.origins.length === 0)
       result.origins = this.origins(step, compared, cached.step, uncached.step);
+    this.countNonfinite(compared);
 
     const attribution = new Map<string, { added: number; viaHistory: number; viaResidual: number }>();
     if (step > 0 && options.mode !== 'free-running') {
@@ -164,7 +166,9 @@ class PromptRun {
         attribution.set(hookName('resid_post', layer), attribute(outputs));
       }
     }
-    const wanted = new Set(options.hooks.map((hook) => hook.name));
+    // What was asked for, and the operations named as the first divergence.
+    const named = result.origins.filter((origin) => origin.step === step).map((origin) => origin.hook);
+    const wanted = new Set([...options.hooks.map((hook) => hook.name), ...named]);
     for (const { hook, dtype, statistics } of compared) {
       if (!wanted.has(hook.name)) continue;
       const parts = attribution.get(hook.name);
@@ -190,12 +194,21 @@ class PromptRun {
         uncached.step.logits,
         tokenCached,
         tokenUncached,
+        differs,
       ),
     );
-    if (options.saveActivations) {
-      const token = (tokenAt: number) =>
-        [...this.prompt.tokens, ...result.steps.map((row) => row.tokenUncached)][tokenAt];
-      this.saveActivations(step, token(position), uncached.step, cached.step);
+    if (options.saveActivations) this.saveActivations(step, newest, uncached.step, cached.step);
+  }
+
+  /** The row of every hook counts once; masked scores are −Infinity on purpose. */
+  private countNonfinite(compared: readonly HookComparison[]): void {
+    const { nonfinite } = this.result;
+    for (const { hook, statistics } of compared) {
+      if (isCacheHook(hook.name)) continue;
+      const found = hook.definition.kind === 'attn.attn_scores' ? statistics.nan : statistics.nonfinite;
+      nonfinite.elements += found;
+      nonfinite.nan += statistics.nan;
+      if (found > 0) nonfinite.hook ??= hook.name;
     }
   }
 
@@ -207,6 +220,7 @@ class PromptRun {
     uncached: FloatArray,
     tokenCached: number,
     tokenUncached: number,
+    differs: boolean | null,
   ): StepRecord {
     const { strategy } = this.options;
     return {
@@ -216,6 +230,7 @@ class PromptRun {
       tokenCached,
       tokenUncached,
       flip: tokenCached !== tokenUncached,
+      differs,
       divergedBefore: false,
       logits: compareLogits(cached, uncached, this.options.executor.compute),
       tvProcessed:
@@ -261,17 +276,23 @@ class PromptRun {
    */
   private async spotCheck(forced: readonly number[]): Promise<void> {
     const { prompt, result, options } = this;
-    const { layers } = options.executor.config;
+    const { layers, vocabSize } = options.executor.config;
+    const first = prompt.tokens.length;
     const last = forced.length - 1;
-    const middle = prompt.tokens.length + 1 + (keyOf(prompt.id) % Math.max(1, last - prompt.tokens.length));
+    const middle = first + 1 + (keyOf(prompt.id) % Math.max(1, last - first));
     for (const n of new Set([Math.min(middle, last), last])) {
-      const honest = Arm.uncached(options.executor, n, 'recompute');
-      const check = await honest.prefill(forced.slice(0, n), captureNothing);
-      let equal = bitEqual(check.logits, this.uncachedLogits[n - prompt.tokens.length]);
+      const cache = options.executor.newCache(n);
+      const tokens = forced.slice(0, n);
+      const honest = await forward(options.executor, {
+        ...{ tokens, start: 0, cache, kernel: 'prefill', capture: captureNothing },
+      });
+      const row = (at: number) => honest.logits!.subarray((at - 1) * vocabSize, at * vocabSize);
+      const checked = n === last ? Array.from({ length: n - first + 1 }, (_, step) => first + step) : [n];
+      let equal = checked.every((length) => bitEqual(row(length), this.uncachedLogits[length - first]));
       // Rows that a later step of the stand-in may have rewritten are equal too, or the stand-in is not exact.
       for (let layer = 0; layer < layers && equal; layer++) {
         const own = this.uncached.cache.view(layer, n);
-        const other = honest.cache.view(layer, n);
+        const other = cache.view(layer, n);
         equal = bitEqual(own.keys, other.keys) && bitEqual(own.values, other.values);
       }
       result.spotChecks.steps += 1;
@@ -319,6 +340,7 @@ class PromptRun {
           other,
           token,
           shared[step].tokenUncached,
+          null,
         );
         result.steps.push({ ...row, flip: null, divergedBefore: true });
       }
@@ -351,10 +373,8 @@ class PromptRun {
 
 interface CaptureSets {
   allHooks: Hook[];
-  /** Every hook: until something differs. */
+  /** Every hook but the opt-in ones. */
   all: Capture;
-  /** The requested hooks and those the attribution of a layer's difference needs: afterwards. */
-  chosen: Capture;
 }
 
 const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
@@ -363,16 +383,11 @@ const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
 function captureSets(options: PromptRunOptions): CaptureSets {
   const known = knownSets.get(options);
   if (known) return known;
-  const { layers } = options.executor.config;
-  const allHooks = modelHooks(layers).filter((hook) => !hook.definition.optIn);
-  const own = Array.from({ length: layers }, (_, layer) =>
-    ['resid_pre', 'resid_post', 'attn.cache_k', 'attn.cache_v'].map((kind) => hookName(kind, layer)),
+  const optional = new Set(options.hooks.map((hook) => hook.name));
+  const allHooks = modelHooks(options.executor.config.layers).filter(
+    (hook) => !hook.definition.optIn || optional.has(hook.name),
   );
-  const sets = {
-    allHooks,
-    all: { hooks: new Set(allHooks.map((hook) => hook.name)) },
-    chosen: { hooks: new Set([...options.hooks.map((hook) => hook.name), ...own.flat()]) },
-  };
+  const sets = { allHooks, all: { hooks: new Set(allHooks.map((hook) => hook.name)) } };
   knownSets.set(options, sets);
   return sets;
 }

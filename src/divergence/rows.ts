@@ -15,6 +15,8 @@ export interface StepRecord {
   tokenCached: number;
   tokenUncached: number;
   flip: boolean | null;
+  /** Some element of some hook differs; null once the arms read different tokens. */
+  differs: boolean | null;
   divergedBefore: boolean;
   logits: LogitsComparison;
   tvProcessed: number | null;
@@ -54,8 +56,8 @@ export interface PromptResult {
   tokensUncached: number[];
   /** All origins of the first differing step, in execution order; empty if nothing differed. */
   origins: Origin[];
-  /** Teacher-forced steps ≥ 1 in which some compared element differs. */
-  differingSteps: number;
+  /** NaN and infinite elements of all hooks, and the first hook that held one. */
+  nonfinite: { elements: number; nan: number; hook: string | null };
   spotChecks: { steps: number; failed: number };
   /** The uncached arm was recomputed in full instead of through its stand-in. */
   recomputed: boolean;

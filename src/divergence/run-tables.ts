@@ -1,5 +1,5 @@
 /** The Arrow tables of a divergence run, filled prompt by prompt. */
-import { type Hook, hookDefinitions } from '../graph/hooks.ts';
+import { type Hook, hookDefinitions, modelHooks } from '../graph/hooks.ts';
 import type { TableWriter } from '../store/arrow-writer.ts';
 import type { PromptResult, StepRecord } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
@@ -19,7 +19,12 @@ export class RunTables extends SharedTables {
     const keys = { condition: [this.condition], prompt: subject.prompts.map(({ id }) => id), protocol: protocols };
     const kinds = hookDefinitions.map(({ kind }) => kind);
     this.steps = subject.run.table('steps', identity, keys);
-    this.layers = subject.run.table('layers', identity, { ...keys, hook: names, kind: kinds, dtype: dtypes });
+    this.layers = subject.run.table('layers', identity, {
+      ...keys,
+      hook: modelHooks(subject.checkpoint.config.layers).map(({ name }) => name),
+      kind: kinds,
+      dtype: dtypes,
+    });
     this.count('steps', 0);
     this.count('layers', 0);
   }
@@ -61,6 +66,7 @@ function stepColumns(row: StepRecord) {
     token_cached: row.tokenCached,
     token_uncached: row.tokenUncached,
     flip: row.flip,
+    differs: row.differs,
     tie_cached: logits.cached.tie,
     tie_uncached: logits.uncached.tie,
     diverged_before: row.divergedBefore,

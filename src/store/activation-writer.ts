@@ -106,9 +106,20 @@ export class ActivationWriter {
     if (this.bytes >= bytesPerBatch) this.flush();
   }
 
-  close(): void {
+  /** Write what is left and the footer. */
+  finish(): void {
     this.flush();
-    this.file.close();
+    this.file.finish();
+  }
+
+  /** Give the finished file its name. */
+  publish(): void {
+    this.file.publish();
+  }
+
+  close(): void {
+    this.finish();
+    this.publish();
   }
 
   abort(): void {

@@ -66,9 +66,14 @@ export class BatchFile {
     this.writer.write(new RecordBatch(this.schema, struct));
   }
 
-  /** Write the footer and publish the file. */
-  close(): void {
+  /** Write the footer; the file is complete but not yet under its name. */
+  finish(): void {
     this.writer.finish();
+    this.file.sync();
+  }
+
+  /** Give the finished file its name. */
+  publish(): void {
     this.file.publish();
   }
 
@@ -101,9 +106,20 @@ export class TableWriter<T extends TableName> {
     if (this.rows >= rowsPerBatch) this.flush();
   }
 
-  close(): void {
+  /** Write what is left and the footer. */
+  finish(): void {
     this.flush();
-    this.file.close();
+    this.file.finish();
+  }
+
+  /** Give the finished file its name. */
+  publish(): void {
+    this.file.publish();
+  }
+
+  close(): void {
+    this.finish();
+    this.publish();
   }
 
   abort(): void {

@@ -35,6 +35,11 @@ export class PartialFile {
     });
   }
 
+  /** Bring everything written to the disk, which may turn out to be full. */
+  sync(): void {
+    this.attempt(() => fsyncSync(this.handle()));
+  }
+
   /** Flush, then give the file its final name. */
   publish(): void {
     this.attempt(() => {

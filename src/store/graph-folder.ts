@@ -89,6 +89,13 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
     );
   }
   const graphs = exportGraphs({ checkpoint, policy, kernels, hooks, singleFile: layout === 'single-file' });
+  const entries = graphs.map(({ entry }) => entry);
+  if (JSON.stringify(manifest.graphs) !== JSON.stringify(entries)) {
+    throw new InputError(
+      `${file}: graphs: its entries are not those of the graphs it describes`,
+      'export the graphs again',
+    );
+  }
   for (const { file: name, bytes } of graphs) checkGraph(join(dir, name), bytes);
   return { checkpoint, policy, kernels };
 }

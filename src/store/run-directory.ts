@@ -23,7 +23,8 @@ export interface Manifest {
 }
 
 interface Closable {
-  close(): void;
+  finish(): void;
+  publish(): void;
   abort(): void;
 }
 
@@ -82,7 +83,9 @@ export class RunDirectory {
 
   /** Publish every open table, then controls.json, then the manifest. */
   publish(controls: unknown, manifest: Omit<Manifest, 'schemaVersion'>): void {
-    while (this.open.length > 0) this.open.shift()?.close();
+    // All files are complete, and on the disk, before the first one gets its name.
+    for (const writer of this.open) writer.finish();
+    for (const writer of this.open.splice(0)) writer.publish();
     this.writeJson('controls.json', controls);
     this.writeJson('manifest.json', { schemaVersion, ...manifest });
   }

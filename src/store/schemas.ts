@@ -56,6 +56,7 @@ export const tables = {
     token_cached: column('int32', "the cached arm's choice"),
     token_uncached: column('int32', "the uncached arm's choice"),
     flip: optional('bool', 'the choices differ; null after the first free-running one'),
+    differs: optional('bool', 'some element of some hook differs; null once the arms read different tokens'),
     tie_cached: column('bool', 'exact tie for the top logit'),
     tie_uncached: column('bool', 'exact tie for the top logit'),
     diverged_before: column('bool', 'the token histories of the arms differ already'),

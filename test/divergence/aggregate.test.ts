@@ -26,6 +26,7 @@ function step(number: number, { kl = 0, tv = 0, l2 = 0, margins = [1, 1], ...cha
     step: number,
     position: 6 + number,
     flip: false,
+    differs: false,
     divergedBefore: false,
     logits: {
       ...{ nDiffer: 0, maxAbs: 0, relL2: 0, l2Centred: l2, kl, js: 0, tv },
@@ -75,7 +76,12 @@ function prompt(change: Partial<PromptResult>): PromptResult {
   const index = change.index ?? made++;
   return {
     ...{ index, prompt: `p${index}`, steps: [], layers: [], activations: [], tokensCached: [], tokensUncached: [] },
-    ...{ origins: [], differingSteps: 0, spotChecks: { steps: 0, failed: 0 }, recomputed: false },
+    ...{
+      origins: [],
+      nonfinite: { elements: 0, nan: 0, hook: null },
+      spotChecks: { steps: 0, failed: 0 },
+      recomputed: false,
+    },
     ...change,
   };
 }
@@ -97,12 +103,15 @@ const origin = { hook: 'blocks.0.attn.hook_attn_scores', step: 1 } as Origin;
 describe('counts', () => {
   test('flips, ties, diverged prompts and first flips are counted per step and per prompt', () => {
     const summary = summarize([
-      prompt({ steps: steps(11, { 4: { flip: true }, 7: { flip: true, margins: [0, 1] } }), differingSteps: 9 }),
-      prompt({ steps: steps(11), differingSteps: 3 }),
-      prompt({ steps: steps(6, { 2: { flip: true, margins: [1, 0] } }), differingSteps: 5 }),
+      prompt({
+        steps: steps(11, { 4: { flip: true, differs: true }, 7: { flip: true, margins: [0, 1], differs: true } }),
+      }),
+      // Step 0 does not count.
+      prompt({ steps: steps(11, { 0: { differs: true }, 3: { differs: true } }) }),
+      prompt({ steps: steps(6, { 2: { flip: true, margins: [1, 0], differs: true } }) }),
     ]);
     expect(summary).toMatchObject({
-      ...{ prompts: 3, steps: 25, longestSteps: 10, differingSteps: 17 },
+      ...{ prompts: 3, steps: 25, longestSteps: 10, differingSteps: 4 },
       ...{ flips: 3, tieFlips: 2, divergedPrompts: 2, firstFlipSteps: [2, 4] },
     });
   });
@@ -201,8 +210,8 @@ describe('the verdict', () => {
       scope: '',
     },
   });
-  const differs = { steps: steps(3), differingSteps: 2 };
-  const flips = { steps: steps(3, { 1: { flip: true } }), differingSteps: 2 };
+  const differs = { steps: steps(3, { 2: { differs: true } }) };
+  const flips = { steps: steps(3, { 1: { flip: true, differs: true } }) };
   test.each<[string, Verdict, Partial<PromptResult>, GateResult[]]>([
     ['nothing differs', 'equal', { steps: steps(3) }, [gate('harness', true)]],
     ['no prompt ran', 'equal', {}, []],
@@ -293,17 +302,14 @@ describe('NaN is never averaged away', () => {
     expect([bins[0], bins[10], bins[20], rms, max]).toEqual([1, nan, 1, nan, nan]);
   });
 
-  test('non-finite elements are counted at every step, with the first hook that held one', () => {
+  test('non-finite elements of all prompts are counted, with the first hook that held one', () => {
     const aggregate = new Aggregate({
       ...{ model: 'm', precision: 'fp16', kernels: 'ort', strategy: 'greedy', decodeRows: 1, unit: 'f16', layers: 2 },
       tokenText: () => null,
     });
-    const layers = [
-      layer(0, 0),
-      layer(0, nan, { at: 1, nonfinite: 3, nan: 2 }),
-      layer(1, nan, { nonfinite: 4, nan: 0 }),
-    ];
-    aggregate.add(prompt({ steps: steps(2), layers }));
+    aggregate.add(prompt({ steps: steps(2) }));
+    aggregate.add(prompt({ steps: steps(2), nonfinite: { elements: 3, nan: 2, hook: 'blocks.1.hook_resid_post' } }));
+    aggregate.add(prompt({ steps: steps(2), nonfinite: { elements: 4, nan: 0, hook: 'hook_embed' } }));
     expect(aggregate.nonfinite).toEqual({ elements: 7, nan: 2, hook: 'blocks.1.hook_resid_post' });
   });
 });

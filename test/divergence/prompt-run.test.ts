@@ -153,7 +153,7 @@ describe('free running', () => {
   );
 });
 
-test.fails('mode free-running counts no more differing steps than steps', async () => {
+test('mode free-running counts no more differing steps than steps', async () => {
   const aggregate = new Aggregate({
     ...{ model: 'm', precision: 'fp32', kernels: 'ort', strategy: 'greedy', decodeRows: 1, unit: 'f32', layers: 2 },
     tokenText: () => null,
@@ -163,6 +163,11 @@ test.fails('mode free-running counts no more differing steps than steps', async 
   expect(differingSteps).toBeLessThanOrEqual(steps);
 });
 
+/** Teacher-forced steps in which something differs; step 0 does not count. */
+function differingSteps({ steps }: PromptResult): number {
+  return steps.filter(({ protocol, step, differs }) => protocol === 'teacher-forced' && step > 0 && differs).length;
+}
+
 describe('step 0', () => {
   test('is written, is the same in both arms, and is no differing step', async () => {
     const result = await run(parting);
@@ -171,16 +176,17 @@ describe('step 0', () => {
     expect(first).toHaveLength(selectHooks('all', 2).length);
     for (const { statistics, added } of first) expect([statistics.n_differ, added]).toEqual([0, null]);
     const differing = new Set(result.layers.filter((row) => row.statistics.n_differ > 0).map((row) => row.step));
-    expect(result.differingSteps).toBe(differing.size);
+    expect(differingSteps(result)).toBe(differing.size);
     expect(differing.size).toBe(11);
   });
 
   test('does not count as a differing step even where it differs', async () => {
     const restless = open(RestlessExecutor, await executorOptions(checkpoint()));
-    const { differingSteps, origins, steps } = await run(restless, { maxNewTokens: 1 });
+    const result = await run(restless, { maxNewTokens: 1 });
+    const { origins, steps } = result;
     expect(steps.map((row) => row.step)).toEqual([0, 0]);
     expect(origins[0].step).toBe(0);
-    expect(differingSteps).toBe(0);
+    expect(differingSteps(result)).toBe(0);
   });
 });
 
@@ -268,7 +274,7 @@ describe('the stand-in', () => {
     expect(bare(found)).toEqual(bare(await run(plain, { continuation })));
   });
 
-  test.fails('that gives wrong logits at any single step is discarded', async () => {
+  test('that gives wrong logits at any single step is discarded', async () => {
     const continuation = [9, 70, 33, 12, 5, 64, 21, 80];
     const unnoticed: number[] = [];
     for (let step = 1; step < continuation.length; step++) {
@@ -336,19 +342,20 @@ describe('the first divergence', () => {
 
   const loses = async (uncachedPlan: PromptRunOptions['uncachedPlan']) => {
     const result = await run(open(LosesOldRow, plain.options), { decodeRows: 2, uncachedPlan });
-    expect(result.differingSteps).toBeGreaterThan(0);
+    expect(differingSteps(result)).toBeGreaterThan(0);
     return result.origins.map(({ hook, step }) => [hook, step]);
   };
   const lost = [[hookName('attn.cache_k', 1), 12 - last]];
   test('an old row the cache loses is an origin there (recompute)', async () => {
     expect(await loses('recompute')).toEqual(lost);
   });
-  // Rows of the cache are compared once where a stand-in runs: the loss is named at q kᵀ, one step late.
-  test.fails('an old row the cache loses is an origin there (stand-in)', async () => {
+  test('an old row the cache loses is an origin there (stand-in)', async () => {
     expect(await loses('stand-in')).toEqual(lost);
   });
 
   test('what agrees everywhere has none', async () => {
-    expect(await run(plain, { decodeRows: 2 })).toMatchObject({ origins: [], differingSteps: 0 });
+    const result = await run(plain, { decodeRows: 2 });
+    expect(result.origins).toEqual([]);
+    expect(differingSteps(result)).toBe(0);
   });
 });

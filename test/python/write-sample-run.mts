@@ -81,7 +81,12 @@ table(
     ['teacher-forced', 'free-running'].flatMap((protocol) =>
       Array.from({ length: 12 }, (_, step) => ({
         ...{ condition, prompt, protocol, step, position: 3 + step, token_cached: step, token_uncached: step ^ 1 },
-        ...{ flip: maybe(step, step % 2 === 0), tie_cached: step % 2 === 1, tie_uncached: false },
+        ...{
+          flip: maybe(step, step % 2 === 0),
+          differs: maybe(step, step % 3 === 0),
+          tie_cached: step % 2 === 1,
+          tie_uncached: false,
+        },
         ...{ diverged_before: step > 5, logits_n_differ: step, logits_max_abs: float(step) },
         ...{ logits_rel_l2: float(step + 1), logits_l2_centred: float(step + 2), kl: float(step + 3), js: 0, tv: 1 },
         ...{ tv_processed: maybe(step, float(step)), margin_cached: float(step + 4), margin_uncached: 0.5 },

@@ -25,7 +25,7 @@ export function renderSummary(summary: DivergenceSummary, options: SummaryOption
   const blocks = [
     head,
     driftLines(summary),
-    tokenLines(summary),
+    summary.steps === 0 ? [] : tokenLines(summary),
     originLines(summary, columns),
     gateLines(summary.gates, columns, color),
     [...verdictLines(summary, options), ...removedBy(summary, columns), ...look(options)],
@@ -66,6 +66,8 @@ function verdictLines(summary: DivergenceSummary, { color, columns }: SummaryOpt
   const texts = prompts === 0 ? '' : `, texts ${textRate(0, prompts)}`;
   switch (verdict) {
     case 'equal':
+      if (steps === 0)
+        return say(paint.good('='), 'EQUAL  the prompt alone was run, which both arms compute the same way');
       return say(paint.good('='), `EQUAL  not one bit differs in ${formatCounted(steps, 'step')}${texts}`);
     case 'bits-differ': {
       const share = steps === 0 ? '' : ` (${formatShare(differingSteps / steps)})`;
@@ -104,7 +106,9 @@ function look({ run }: SummaryOptions): string[] {
 
 function notValid({ gates }: DivergenceSummary, { color, columns, run }: SummaryOptions): string[] {
   const paint = marks(color);
-  const [first, ...others] = failedHarnessGates(gates);
+  // NaN makes many gates fail: where there is some, it is the cause.
+  const finite = gates.filter(({ name, passed }) => name === 'finite' && !passed);
+  const [first, ...others] = [...finite, ...failedHarnessGates(gates)];
   const file = run === null ? 'controls.json' : `${run}/controls.json`;
   return [
     ...wrap(`${paint.bad('!')} NOT VALID  ${gateFailure(first)}`, columns, { indent: '  ' }),
