@@ -35,12 +35,13 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
   let weightsDigest: Promise<string> | undefined;
   return {
     dir,
-    name: options.name ?? basename(resolve(dir)),
+    name: options.name ?? showName(basename(resolve(dir))),
     config,
     tensors,
     weightsRoot: commonFolder(files.map((file) => dirname(file))),
     tokenizer,
     unknownConfigKeys: unknownKeys,
+    unusedTensors: [...located.keys()].filter((name) => !tensors.has(name) && !isInert(name)).map(showName),
     sha256: () => {
       const names = [...new Set([...located.values()].map((tensor) => tensor.fileName))].sort();
       weightsDigest ??= digest(names.map((name) => resolveFile(name)));
@@ -134,6 +135,11 @@ function refuseUnread(
       'biases, adapters and quantised weights are not supported',
     );
   }
+}
+
+/** Tables that old checkpoints carry and every implementation computes anew. */
+function isInert(name: string): boolean {
+  return name.endsWith('.rotary_emb.inv_freq');
 }
 
 /** Deepest folder that contains all of these folders. */

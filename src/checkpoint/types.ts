@@ -67,6 +67,8 @@ export interface Checkpoint {
   tokenizer: Tokenizer | null;
   /** Keys of config.json that kvlens does not know: shown as a warning and kept in the manifest. */
   unknownConfigKeys: string[];
+  /** Tensors of the files that the architecture does not read: shown as a warning. */
+  unusedTensors: string[];
   /** sha256 (hex) of the weights: over each tensor file's bytes in name order. Computed on first call, streaming. */
   sha256(): Promise<string>;
   /** sha256 (hex) of tokenizer.json, null without one. */

@@ -1,6 +1,7 @@
 /** From whatever was thrown to one line for the user and an exit code. */
 import { CommanderError } from 'commander';
 import { type ExitCode, exitCodes, InputError, KvlensError, UsageError } from '../errors.ts';
+import { visible } from '../report/terminal/layout.ts';
 import type { ErrorResult } from './contract.ts';
 
 /** How a command failed, in words. */
@@ -97,5 +98,8 @@ function systemError(error: unknown): InputError | null {
 }
 
 function oneLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, ' ').trim();
+  return text
+    .replaceAll(/\s*\n\s*/g, ' ')
+    .trim()
+    .replaceAll(/\p{Control}/gu, (character) => visible(character));
 }

@@ -139,7 +139,7 @@ const definitions = {
     description: 'folder for the results; it must be new or empty',
     read: nonEmpty('out', 'a folder'),
   },
-  resume: { flags: '--resume', description: 'go on with the unfinished run in --out' },
+  resume: { flags: '--resume', description: 'no effect yet: an unfinished run cannot be continued' },
   json: { flags: '--json', description: 'print exactly one JSON object' },
   quiet: { flags: '--quiet', description: 'no progress and no notes on stderr' },
 } satisfies Record<string, Definition>;
@@ -189,8 +189,11 @@ export function addPromptOptions(command: Command, names: readonly (keyof Prompt
 
 /** Common options that were given although the command makes no use of them, as `--limit`. */
 export function unusedOptions(command: Command, used: readonly CommonName[]): string[] {
+  const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
+  // A sampler has no effect on greedy decoding.
+  const greedy = !(['temperature', 'topK', 'topP', 'seed'] as const).some(isGiven);
   return Object.keys(definitions)
-    .filter((name) => !used.some((other) => other === name) && command.getOptionValueSource(name) === 'cli')
+    .filter((name) => isGiven(name) && (!used.some((other) => other === name) || (name === 'sampler' && greedy)))
     .map((name) => `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
 }
 

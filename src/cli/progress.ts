@@ -85,7 +85,8 @@ export function progressLine({ label, done, total, unit, note }: ProgressState, 
   parts.push(
     total === null ? `${formatCount(done)} ${unit}` : `${formatCount(done)}/${formatCount(total)} ${unit}${share}`,
   );
-  const rate = seconds > 0 ? done / seconds : 0;
+  // The first unit says little about the rate.
+  const rate = seconds >= 0.5 ? done / seconds : 0;
   if (rate > 0) parts.push(perSecond(rate));
   if (rate > 0 && total !== null && done < total) parts.push(`${duration((total - done) / rate)} left`);
   if (note !== undefined) parts.push(note);

@@ -50,7 +50,14 @@ export async function openSubject(model: string, { io }: Context, command: Comma
   const checkpoint = await openCheckpoint(resolved.dir, name);
   checkFiniteWeights(checkpoint);
   if (checkpoint.unknownConfigKeys.length > 0 && !options.quiet) {
-    io.err(`note: ${model}/config.json: unknown keys, not used: ${checkpoint.unknownConfigKeys.join(', ')}\n`);
+    io.err(
+      `note: ${checkpoint.name}/config.json: unknown keys, not used: ${checkpoint.unknownConfigKeys.join(', ')}\n`,
+    );
+  }
+  const { unusedTensors } = checkpoint;
+  if (unusedTensors.length > 0 && !options.quiet) {
+    const shown = unusedTensors.slice(0, 3).join(', ') + (unusedTensors.length > 3 ? ', …' : '');
+    io.err(`note: ${checkpoint.name}: ${unusedTensors.length} tensors are not used: ${shown}\n`);
   }
   return { checkpoint, prompts: resolved.embedded?.prompts ?? null, options };
 }

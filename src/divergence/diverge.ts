@@ -106,7 +106,8 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     };
     run.publish({ gates: summary.gates }, { identity, provenance });
     if (options.signal?.aborted) {
-      throw new InterruptedError(`interrupted after ${finished} of ${prompts.length} prompts; they are in ${run.path}`);
+      const kept = finished === 0 ? 'before any prompt was finished' : `after ${finished} of ${prompts.length} prompts`;
+      throw new InterruptedError(`interrupted ${kept}${finished === 0 ? '' : `; they are in ${run.path}`}`);
     }
     return summary;
   } catch (error) {

@@ -1,5 +1,5 @@
 /** Generation in either arm: with a K/V cache, or by recomputing the whole sequence for every token. */
-import { UsageError } from '../errors.ts';
+import { RunError, UsageError } from '../errors.ts';
 import { Arm, type ArmStep } from './arms.ts';
 import { type Capture, captureNothing, type Executor } from './executor.ts';
 import { chooseToken, type Strategy } from './sampling/index.ts';
@@ -40,7 +40,7 @@ export interface Generated {
 
 /**
  * Continue `prompt` (token ids).
- * @throws UsageError for an empty prompt or one that is longer than the context.
+ * @throws UsageError for an empty prompt or one that is longer than the context, RunError where logits are NaN.
  */
 export async function generate(
   executor: Executor,
@@ -65,6 +65,12 @@ export async function generate(
   for (let step = 0; step < limit; step++) {
     const found = step === 0 ? await arm.prefill(sequence, capture) : await arm.step(sequence, capture);
     const token = chooseToken(found.logits, strategy, { prompt: promptId, step });
+    if (Number.isNaN(found.logits[token])) {
+      throw new RunError(
+        `step ${step}: the logits are NaN, so there is no token to choose`,
+        'kvlens audit names the first operation that is not finite',
+      );
+    }
     tokens.push(token);
     sequence.push(token);
     options.onStep?.({ ...found, step, token });

@@ -11,7 +11,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { InputError } from '../errors.ts';
 
 /** A file being written beside its final place. */
@@ -108,5 +108,12 @@ export function prepareFolder(path: string): void {
   if (exists && guard(path, () => readdirSync(path)).length > 0) {
     throw new InputError(`--out ${path}: the folder is not empty`, 'choose another folder, or remove this one');
   }
-  guard(path, () => mkdirSync(path, { recursive: true }));
+  makeFolder(path);
+}
+
+/** Make a folder and its parents, one by one: Node's own recursion never ends where the system makes no folders (/proc). */
+function makeFolder(path: string): void {
+  const missing: string[] = [];
+  for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.unshift(at);
+  for (const folder of missing) guard(path, () => mkdirSync(folder));
 }

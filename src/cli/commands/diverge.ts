@@ -11,6 +11,7 @@ import {
   addCommonOptions,
   addOption,
   addPromptOptions,
+  type CommonName,
   commonNames,
   OptionValues,
   readPromptSource,
@@ -23,7 +24,8 @@ import { choice, integer, nonEmpty } from '../values.ts';
 const modes = ['teacher-forced', 'free-running', 'both'] as const;
 /** `--tight`: rates to about a third of the default's interval. */
 const tightPrompts = 800;
-const used = commonNames.filter((name) => name !== 'resume');
+/** Common options that are about prompt files. */
+const onlyFiles: readonly CommonName[] = ['template', 'fewShot', 'limit'];
 
 export const divergeCommand: CommandDefinition<'diverge'> = {
   name: 'diverge',
@@ -56,7 +58,10 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
       fallback: 'core',
     });
     addOption(command, { flags: '--tight', description: `${tightPrompts} prompts instead of 100: narrower intervals` });
-    addOption(command, { flags: '--save-activations', description: 'write the compared rows themselves, too' });
+    addOption(command, {
+      flags: '--save-activations',
+      description: 'write the compared rows themselves, too (but for those of the cache)',
+    });
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
@@ -64,12 +69,14 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const source = readPromptSource(command);
     const prefill = values.number('prefill') ?? null;
     const mode = readMode(values, prefill);
+    const given = source.prompt !== null || source.tokens !== null ? onlyFiles : [];
+    const used = commonNames.filter((name) => name !== 'resume' && !given.includes(name));
     noteUnused(unusedOptions(command, used), 'diverge', context, values.flag('quiet'));
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
     const limit = options.limit ?? (values.flag('tight') ? tightPrompts : null);
-    const given = readPrompts(subject, source, { ...options, limit });
-    const prompts = prefill === null ? given : splitAtPrefill(given, prefill);
+    const read = readPrompts(subject, source, { ...options, limit });
+    const prompts = prefill === null ? read : splitAtPrefill(read, prefill);
     const hooks = values.text('hooks') ?? 'core';
     selectHooks(hooks, checkpoint.config.layers);
     const workers = fitWorkers(checkpoint, options.policy, options);

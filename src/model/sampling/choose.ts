@@ -23,10 +23,12 @@ export function chooseToken(logits: FloatArray, strategy: Strategy, key: DrawKey
   return strategy.sampler === 'gumbel' ? gumbelMax(logits, strategy, key) : inverseCdf(logits, strategy, key);
 }
 
-/** Index of the largest value, the lowest on ties. NaN is never the largest. */
+/** Index of the largest value, the lowest on ties. NaN is never the largest, unless there is nothing else. */
 export function argmax(values: FloatArray): number {
   let best = 0;
-  for (let j = 1; j < values.length; j++) if (values[j] > values[best] || Number.isNaN(values[best])) best = j;
+  for (let j = 1; j < values.length; j++) {
+    if (values[j] > values[best] || (Number.isNaN(values[best]) && !Number.isNaN(values[j]))) best = j;
+  }
   return best;
 }
 
