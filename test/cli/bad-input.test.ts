@@ -100,6 +100,11 @@ function poisoned(value: number): string {
 afterAll(() => poisonedFolders.forEach(removeCheckpoint));
 
 const input: Case[] = [
+  [
+    'a folder the system does not make',
+    ['export', model, '--out', '/proc/kvlens'],
+    /\/proc\/kvlens: cannot be written/,
+  ],
   ['a NaN weight', ['audit', poisoned(Number.NaN)], /layers\.1\.mlp\.up_proj\.weight holds NaN at element 3/],
   [
     'an infinite weight',

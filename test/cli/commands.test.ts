@@ -221,6 +221,13 @@ describe('capture', () => {
   });
 });
 
+test('a name cannot steer the terminal', async () => {
+  const { code, stderr } = await kvlens(['audit', join(folder, 'none\u001b[31mred')]);
+  expect(code).toBe(3);
+  expect(stderr).not.toContain('\u001b');
+  expect(stderr).toContain('none');
+});
+
 test('a reader that closes the pipe is no error', async () => {
   const { spawn } = await import('node:child_process');
   const { commandPath } = await import('./kvlens.ts');

@@ -215,6 +215,25 @@ describe('saved activations', () => {
     expect(await compareWithActivations(first)).toEqual([]);
   });
 
+  test('of a forced continuation carry the forced tokens', async () => {
+    const [prompt] = prompts([9, 4]);
+    const forced = await run(dir, {
+      prompts: [{ ...prompt, continuation: [70, 33, 12, 5] }],
+      ...{ saveActivations: true, hooks: '*.hook_resid_post' },
+    });
+    const opened = await openArrow(join(forced.path, 'activations', 'resid_post.arrow'));
+    const saved = rowsOf(await opened.table());
+    await opened.close();
+    forced.remove();
+    const tokens = new Map(saved.map(({ position, token }) => [position, token]));
+    expect([...tokens]).toEqual([
+      [1, 4],
+      [2, 70],
+      [3, 33],
+      [4, 12],
+    ]);
+  });
+
   test('carry the token and the position of their row', async () => {
     const opened = await openArrow(join(first.path, 'activations', 'resid_post.arrow'));
     const saved = rowsOf(await opened.table());

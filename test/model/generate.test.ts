@@ -64,6 +64,20 @@ describe('a small model', () => {
     expect(ignoring).toMatchObject({ stop: 'length', tokens: { length: 60 } });
   });
 
+  test('NaN logits end it with one line', async () => {
+    const broken = writeTinyCheckpoint({
+      edit: (key, values) => {
+        if (key.includes('up_proj') || key.includes('down_proj')) values.fill(1e30);
+      },
+    });
+    try {
+      const model = await Model.open(broken, { precision: 'fp32' });
+      await expect(model.generate([1, 2], { maxNewTokens: 3 })).rejects.toThrow(/^step 0: the logits are NaN/);
+    } finally {
+      removeCheckpoint(broken);
+    }
+  });
+
   test('the context ends it with one token more than fits', async () => {
     const model = await open();
     const { tokens, stop } = await model.generate(Array(60).fill(1), { maxNewTokens: 100, ignoreEos: true });

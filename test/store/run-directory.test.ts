@@ -126,6 +126,19 @@ test.skipIf(!existsSync('/dev/full'))('a disk that fills up before controls.json
   expect(existsSync(join(out, 'manifest.json'))).toBe(false);
 });
 
+test.skipIf(!existsSync('/dev/full'))('a disk that fills up at the last table publishes none of them', () => {
+  const run = create();
+  const conditions = run.table('vocab', identity, {});
+  conditions.add({ id: 0, string: null, bytes: null });
+  symlinkSync('/dev/full', join(out, '.prompts.arrow.partial'));
+  expect(() => {
+    run.table('prompts', identity, {});
+    run.publish(controls, manifest);
+  }).toThrow(InputError);
+  run.abort();
+  expect(existsSync(out)).toBe(false);
+});
+
 test.skipIf(!existsSync('/dev/full'))(
   'a disk that is full when a table is opened or closed leaves nothing of it',
   () => {

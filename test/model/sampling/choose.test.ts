@@ -26,6 +26,7 @@ describe('argmax', () => {
     [[0, -0], 0],
     [[-0, 0], 0],
     [[NaN, 1, 2], 2],
+    [[NaN, NaN, NaN], 0],
     [[1, NaN, 2, NaN], 2],
     [[NaN, -Infinity], 1],
     [[-Infinity, -Infinity], 0],
