@@ -27,7 +27,7 @@ const length = Number(values.length);
 const checkpoint = await openCheckpoint(positionals[0] ?? benchModel());
 const { layers, vocabSize } = checkpoint.config;
 const policy = resolvePolicy(values.precision);
-const names = (globs: string) => new Set(selectHooks(globs, layers).map(({ name }) => name));
+const names = (globs: string) => new Set(selectHooks(globs, checkpoint.config).map(({ name }) => name));
 const sets: Record<string, ReadonlySet<string>> = {
   none: new Set<string>(),
   'none again': new Set<string>(),

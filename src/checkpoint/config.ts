@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { InputError } from '../errors.ts';
 import { readJsonFile } from './json-file.ts';
+import { ropeParameters } from './rope.ts';
 import { show, showName } from './show.ts';
-import type { ModelConfig, RopeParameters } from './types.ts';
+import { type ModelConfig, type ModelType, modelTypes } from './types.ts';
 
 const count = z
   .int()
@@ -27,13 +28,21 @@ const usedKeys = z.looseObject({
   num_attention_heads: count,
   num_key_value_heads: count.nullish(),
   head_dim: count.nullish(),
-  max_position_embeddings: count.max(2 ** 24).default(2048),
+  max_position_embeddings: count.max(2 ** 24).optional(),
   rms_norm_eps: z.number().positive().max(1).default(1e-6),
+  sliding_window: count.nullish(),
+  use_sliding_window: z.boolean().default(false),
+  max_window_layers: z.int().min(0).default(28),
+  layer_types: z.array(z.string()).nullish(),
+  query_pre_attn_scalar: z.number().positive().nullish(),
+  attn_logit_softcapping: z.number().positive().nullish(),
+  final_logit_softcapping: z.number().positive().nullish(),
   rope_theta: z.number().positive().nullish(),
   rope_parameters: z.looseObject({}).nullish(),
   rope_scaling: z.looseObject({}).nullish(),
-  hidden_act: z.string().default('silu'),
-  tie_word_embeddings: z.boolean().default(false),
+  hidden_act: z.string().optional(),
+  hidden_activation: z.string().nullish(),
+  tie_word_embeddings: z.boolean().optional(),
   bos_token_id: tokenId.nullish(),
   eos_token_id: z.union([tokenId, z.array(tokenId)]).nullish(),
 });
@@ -46,11 +55,6 @@ const refusedUnlessNeutral: Record<string, readonly unknown[]> = {
   qkv_bias: [false],
   use_bias: [false],
   attention_out_bias: [false],
-  sliding_window: [null],
-  use_sliding_window: [false],
-  attn_logit_softcapping: [null],
-  final_logit_softcapping: [null],
-  query_pre_attn_scalar: [null],
   partial_rotary_factor: [1, null],
   rotary_pct: [1, null],
   rotary_dim: [null],
@@ -90,14 +94,44 @@ const inertKeys: ReadonlySet<string> = new Set(
   output_hidden_states output_scores pad_token_id prefix pretraining_tp problem_type remove_invalid_values
   repetition_penalty resid_pdrop return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
   temperature tokenizer_class top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
-  hidden_activation num_hidden_groups encoder_no_repeat_ngram_size diversity_penalty early_stopping exponential_decay_length_penalty
-  cross_attention_hidden_size begin_suppress_tokens max_window_layers tie_encoder_decoder tf_legacy_loss pruned_heads`.split(
-    /\s+/,
-  ),
+  num_hidden_groups encoder_no_repeat_ngram_size diversity_penalty early_stopping exponential_decay_length_penalty
+  cross_attention_hidden_size begin_suppress_tokens tie_encoder_decoder tf_legacy_loss pruned_heads`.split(/\s+/),
 );
 
-/** Model types kvlens knows how to build. */
-export const knownModelTypes: readonly ModelConfig['modelType'][] = ['llama'];
+/** What a family's configuration class assumes for absent keys, and which of the used keys it knows. */
+interface Family {
+  kvHeads: number | null;
+  headDim: number | null;
+  maxPositions: number;
+  tiedEmbeddings: boolean;
+  activation: ModelConfig['activation'];
+  /** Used keys that only some families know; in others they are refused unless neutral. */
+  knows: readonly ('sliding_window' | 'use_sliding_window' | 'softcaps' | 'query_pre_attn_scalar' | 'layer_types')[];
+  attentionBias: boolean;
+  queryKeyNorm: boolean;
+}
+
+const llamaLike: Family = {
+  ...{ kvHeads: null, headDim: null, maxPositions: 2048, tiedEmbeddings: false, activation: 'silu' },
+  ...{ knows: [], attentionBias: false, queryKeyNorm: false },
+};
+const families: Record<ModelType, Family> = {
+  llama: llamaLike,
+  mistral: { ...llamaLike, kvHeads: 8, maxPositions: 131_072, knows: ['sliding_window'] },
+  gemma2: {
+    ...{ kvHeads: 4, headDim: 256, maxPositions: 8192, tiedEmbeddings: true, activation: 'gelu_tanh' },
+    ...{ attentionBias: false, queryKeyNorm: false },
+    knows: ['sliding_window', 'softcaps', 'query_pre_attn_scalar', 'layer_types'],
+  },
+  qwen2: {
+    ...{ ...llamaLike, kvHeads: 32, maxPositions: 32_768, attentionBias: true },
+    knows: ['sliding_window', 'use_sliding_window', 'layer_types'],
+  },
+  qwen3: {
+    ...{ ...llamaLike, kvHeads: 32, headDim: 128, maxPositions: 32_768, queryKeyNorm: true },
+    knows: ['sliding_window', 'use_sliding_window', 'layer_types'],
+  },
+};
 
 /** A checked configuration and the keys that nobody knows. */
 export interface ReadConfig {
@@ -117,14 +151,9 @@ export function readConfig(dir: string, hasGenerationConfig: boolean): ReadConfi
   };
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return refuse('the content', raw, 'a JSON object');
   const modelType = 'model_type' in raw ? raw.model_type : undefined;
-  const known = knownModelTypes.find((type) => type === modelType);
+  const known = modelTypes.find((type) => type === modelType);
   if (known === undefined) {
-    return refuse(
-      'model_type',
-      modelType,
-      `one of ${knownModelTypes.join(', ')}`,
-      'this architecture is not supported yet',
-    );
+    return refuse('model_type', modelType, `one of ${modelTypes.join(', ')}`, 'this architecture is not supported yet');
   }
   const parsed = usedKeys.safeParse(raw);
   if (!parsed.success) {
@@ -146,29 +175,33 @@ export function readConfig(dir: string, hasGenerationConfig: boolean): ReadConfi
   }
   const config = normalise(parsed.data, known, refuse);
   if (hasGenerationConfig) config.eosTokenIds = mergeEos(config, join(dir, 'generation_config.json'));
-  const used = new Set([...Object.keys(usedKeys.shape), ...Object.keys(refusedUnlessNeutral), 'layer_types']);
+  const used = new Set([...Object.keys(usedKeys.shape), ...Object.keys(refusedUnlessNeutral)]);
   const unknownKeys = Object.keys(raw).filter((key) => !used.has(key) && !inertKeys.has(key));
   return { config, unknownKeys: unknownKeys.map(showName) };
 }
 
 type Refuse = (key: string, value: unknown, expected: string, hint?: string) => never;
 
-function normalise(raw: UsedKeys, modelType: ModelConfig['modelType'], refuse: Refuse): ModelConfig {
+function normalise(raw: UsedKeys, modelType: ModelType, refuse: Refuse): ModelConfig {
+  const family = families[modelType];
   const heads = raw.num_attention_heads;
-  const kvHeads = raw.num_key_value_heads ?? heads;
+  const kvHeads = raw.num_key_value_heads ?? (raw.num_key_value_heads === undefined ? family.kvHeads : null) ?? heads;
   if (kvHeads > heads || heads % kvHeads !== 0) {
     refuse('num_key_value_heads', kvHeads, `a divisor of num_attention_heads (${heads})`);
   }
-  if (raw.head_dim == null && raw.hidden_size % heads !== 0) {
+  const givenHeadDim = raw.head_dim ?? (raw.head_dim === undefined ? family.headDim : null);
+  if (givenHeadDim === null && raw.hidden_size % heads !== 0) {
     refuse('hidden_size', raw.hidden_size, `a multiple of num_attention_heads (${heads}), or head_dim given`);
   }
-  const headDim = raw.head_dim ?? raw.hidden_size / heads;
+  const headDim = givenHeadDim ?? raw.hidden_size / heads;
   if (headDim % 2 !== 0) refuse('head_dim', headDim, 'an even number (rotary embedding turns pairs)');
-  if (raw.hidden_act !== 'silu') refuse('hidden_act', raw.hidden_act, '"silu"');
-  const layerTypes = raw.layer_types ?? [];
-  if (!Array.isArray(layerTypes) || layerTypes.some((type) => type !== 'full_attention')) {
-    refuse('layer_types', layerTypes, 'a list with "full_attention" for every layer');
-  }
+  checkActivation(raw, family, refuse);
+  const softcap = (key: 'attn_logit_softcapping' | 'final_logit_softcapping', fallback: number) => {
+    const value = raw[key];
+    if (family.knows.includes('softcaps')) return value === undefined ? fallback : value;
+    return value == null ? null : refuse(key, value, 'null or absent', `${modelType} models have no soft-cap`);
+  };
+  const maxPositions = raw.max_position_embeddings ?? family.maxPositions;
   return {
     modelType,
     vocabSize: raw.vocab_size,
@@ -178,35 +211,70 @@ function normalise(raw: UsedKeys, modelType: ModelConfig['modelType'], refuse: R
     heads,
     kvHeads,
     headDim,
-    maxPositions: raw.max_position_embeddings,
+    maxPositions,
     normEpsilon: raw.rms_norm_eps,
-    rope: ropeParameters(raw, refuse),
-    activation: 'silu',
-    tiedEmbeddings: raw.tie_word_embeddings,
+    rope: ropeParameters({ ...raw, max_position_embeddings: maxPositions }, refuse),
+    activation: family.activation,
+    tiedEmbeddings: raw.tie_word_embeddings ?? family.tiedEmbeddings,
+    slidingWindows: slidingWindows(raw, modelType, refuse),
+    scoreScale: scoreScale(raw, family, headDim, modelType, refuse),
+    attentionSoftcap: softcap('attn_logit_softcapping', 50),
+    finalSoftcap: softcap('final_logit_softcapping', 30),
+    attentionBias: family.attentionBias,
+    queryKeyNorm: family.queryKeyNorm,
     bosTokenId: checkedToken('bos_token_id', raw.bos_token_id ?? null, raw.vocab_size, refuse),
     eosTokenIds: asList(raw.eos_token_id).map((id) => checkedToken('eos_token_id', id, raw.vocab_size, refuse)),
   };
 }
 
-/** Read order: rope_parameters.rope_theta, then rope_theta, then 10,000; `rope_scaling` and `type` are old spellings. */
-function ropeParameters(raw: UsedKeys, refuse: Refuse): RopeParameters {
-  if (raw.rope_parameters != null && raw.rope_scaling != null) {
-    refuse('rope_scaling', raw.rope_scaling, 'none beside rope_parameters, its newer spelling');
+const activationNames: Record<ModelConfig['activation'], string> = { silu: 'silu', gelu_tanh: 'gelu_pytorch_tanh' };
+
+/** Gemma-2's files carry hidden_act and hidden_activation; only the latter counts. */
+function checkActivation(raw: UsedKeys, { activation }: Family, refuse: Refuse): void {
+  const expected = activationNames[activation];
+  const key = activation === 'silu' ? 'hidden_act' : 'hidden_activation';
+  const value = raw[key] ?? expected;
+  if (value !== expected) refuse(key, value, show(expected));
+}
+
+/** Scores are q·k · headDim^−½, or · query_pre_attn_scalar^−½ where a family has it. */
+function scoreScale(raw: UsedKeys, family: Family, headDim: number, modelType: ModelType, refuse: Refuse): number {
+  const scalar = raw.query_pre_attn_scalar;
+  if (family.knows.includes('query_pre_attn_scalar')) return (scalar ?? 256) ** -0.5;
+  if (scalar != null) refuse('query_pre_attn_scalar', scalar, 'null or absent', `${modelType} models do not use it`);
+  return headDim ** -0.5;
+}
+
+/** Which layers slide, and how far. */
+function slidingWindows(raw: UsedKeys, modelType: ModelType, refuse: Refuse): (number | null)[] {
+  const { knows } = families[modelType];
+  const layers = Array.from({ length: raw.num_hidden_layers }, (_, layer) => layer);
+  const none = layers.map(() => null);
+  const { layer_types: types, sliding_window: given } = raw;
+  if (types != null && types.length !== layers.length) {
+    refuse('layer_types', types, `a list of ${layers.length} entries, one per layer`);
   }
-  const section = raw.rope_parameters != null ? 'rope_parameters' : 'rope_scaling';
-  const parameters = raw.rope_parameters ?? raw.rope_scaling ?? {};
-  const typeKey = 'rope_type' in parameters ? 'rope_type' : 'type';
-  const type = parameters[typeKey] ?? 'default';
-  if (type !== 'default') refuse(`${section}.${typeKey}`, type, '"default"', 'rope scaling is not supported yet');
-  for (const [key, value] of Object.entries(parameters)) {
-    if ([typeKey, 'rope_theta'].includes(key)) continue;
-    if (key === 'partial_rotary_factor' && value === 1) continue;
-    refuse(`${section}.${showName(key)}`, value, 'no key beside rope_type and rope_theta for the default rope');
+  const unknownType = types?.find((type) => type !== 'full_attention' && type !== 'sliding_attention');
+  if (unknownType !== undefined) refuse('layer_types', types, '"full_attention" and "sliding_attention"');
+  if (!knows.includes('layer_types') && types?.includes('sliding_attention') && modelType !== 'mistral') {
+    refuse('layer_types', types, 'a list with "full_attention" for every layer');
   }
-  const theta = parameters.rope_theta ?? raw.rope_theta ?? 10_000;
-  if (typeof theta !== 'number' || !Number.isFinite(theta) || theta <= 0)
-    return refuse(`${section}.rope_theta`, theta, 'a positive number');
-  return { type: 'default', theta };
+  if (!knows.includes('use_sliding_window') && raw.use_sliding_window) {
+    refuse('use_sliding_window', true, 'false or absent');
+  }
+  if (!knows.includes('sliding_window')) {
+    if (given != null) refuse('sliding_window', given, 'null or absent', `${modelType} models do not slide`);
+    return none;
+  }
+  // An absent key is the class's 4,096, an explicit null is off.
+  const window = given === undefined ? 4096 : given;
+  if (modelType === 'mistral') return layers.map(() => window);
+  if (knows.includes('use_sliding_window') && !raw.use_sliding_window) return none;
+  const slides = (layer: number) => {
+    if (types != null) return types[layer] === 'sliding_attention';
+    return modelType === 'gemma2' ? layer % 2 === 0 : layer >= raw.max_window_layers;
+  };
+  return layers.map((layer) => (slides(layer) ? window : null));
 }
 
 function checkedToken<T extends number | null>(key: string, id: T, vocabSize: number, refuse: Refuse): T {
@@ -238,7 +306,12 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
-const typeNames: Record<string, string> = { int: 'a whole number', object: 'an object', boolean: 'true or false' };
+const typeNames: Record<string, string> = {
+  int: 'a whole number',
+  object: 'an object',
+  boolean: 'true or false',
+  array: 'a list',
+};
 
 function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_type') return typeNames[issue.expected] ?? `a ${issue.expected}`;

@@ -6,7 +6,7 @@ import { InputError } from '../errors.ts';
 import { decodeBfloat16, decodeFloat16 } from '../numerics/half.ts';
 import { readConfig } from './config.ts';
 import { errorCode } from './json-file.ts';
-import { llamaTensors } from './llama-tensors.ts';
+import { requiredTensors } from './required-tensors.ts';
 import { indexName, type LocatedTensor, locateTensors } from './shards.ts';
 import { showName } from './show.ts';
 import { openTokenizer } from './tokenizer.ts';
@@ -26,7 +26,7 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
   const { config, unknownKeys } = readConfig(dir, existsSync(join(dir, 'generation_config.json')));
   const located = locateTensors(dir, resolveFile);
   const tensors = new Map<string, TensorInfo>();
-  for (const [name, shape] of llamaTensors(config)) {
+  for (const [name, shape] of requiredTensors(config)) {
     tensors.set(name, requireTensor(dir, name, shape, located, config, resolveFile));
   }
   refuseUnread(dir, located, tensors, config);

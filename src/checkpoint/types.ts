@@ -1,11 +1,24 @@
 /** What the rest of kvlens knows about a checkpoint: its shape, its tensors where they lie on disk, its tokenizer. */
 
-/** Rotary embedding parameters; further types join this union as they are supported. */
-export type RopeParameters = { type: 'default'; theta: number };
+/** Rotary embedding: plain, or with Llama 3's stretched low frequencies. */
+export type RopeParameters =
+  | { type: 'default'; theta: number }
+  | {
+      type: 'llama3';
+      theta: number;
+      factor: number;
+      lowFrequencyFactor: number;
+      highFrequencyFactor: number;
+      originalMaxPositions: number;
+    };
+
+/** Architectures kvlens builds, as config.json's `model_type` names them. */
+export const modelTypes = ['llama', 'mistral', 'gemma2', 'qwen2', 'qwen3'] as const;
+export type ModelType = (typeof modelTypes)[number];
 
 /** A model's shape, normalised from config.json: defaults filled in, every field checked. */
 export interface ModelConfig {
-  modelType: 'llama';
+  modelType: ModelType;
   vocabSize: number;
   hiddenSize: number;
   intermediateSize: number;
@@ -17,8 +30,20 @@ export interface ModelConfig {
   maxPositions: number;
   normEpsilon: number;
   rope: RopeParameters;
-  activation: 'silu';
+  activation: 'silu' | 'gelu_tanh';
   tiedEmbeddings: boolean;
+  /** Per layer: how many keys a row sees, itself included; null: all. */
+  slidingWindows: (number | null)[];
+  /** What q·k is multiplied by. */
+  scoreScale: number;
+  /** Scores become c·tanh(score / c); null: off. */
+  attentionSoftcap: number | null;
+  /** Logits become c·tanh(logit / c); null: off. */
+  finalSoftcap: number | null;
+  /** q, k and v have a bias. */
+  attentionBias: boolean;
+  /** Each head's q and k are normalised before rotary. */
+  queryKeyNorm: boolean;
   bosTokenId: number | null;
   /** Generation stops after any of these. */
   eosTokenIds: number[];

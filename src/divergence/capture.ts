@@ -1,8 +1,9 @@
 /** Capture one arm: gates first, then one prompt, its activations written while it runs. */
 import { selectHooks } from '../graph/hooks.ts';
 import { activationRecord, rowCount } from '../model/activation-rows.ts';
-import { Executor } from '../model/executor.ts';
+import { Executor, isCacheHook } from '../model/executor.ts';
 import { generate } from '../model/generate.ts';
+import { firstVisible } from './compare.ts';
 import { runGates } from './gates/index.ts';
 import { runIdentity, runProvenance } from './identity.ts';
 import type { RunSubject } from './run-subject.ts';
@@ -37,9 +38,10 @@ export async function capture(options: CaptureOptions): Promise<CaptureSummary> 
   const [prompt] = options.prompts;
   const gates = await runGates({ ...options, prompt, continuation: [] });
   const identity = await runIdentity('capture', options, { arm });
-  const hooks = selectHooks(options.hooks, checkpoint.config.layers);
+  const hooks = selectHooks(options.hooks, checkpoint.config);
   const names = hooks.map(({ name }) => name);
   const tables = new SharedTables(options, identity, names);
+  const { slidingWindows } = checkpoint.config;
   let tokens: number[] = [];
   try {
     if (gates.every((gate) => gate.class !== 'harness' || gate.passed)) {
@@ -57,7 +59,8 @@ export async function capture(options: CaptureOptions): Promise<CaptureSummary> 
             if (!found) throw new Error(`${hook.name}: was not captured`);
             const count = rowCount(hook, found);
             // Rows end with the newest position; step 0 keeps all of them.
-            for (let row = step === 0 ? 0 : count - 1; row < count; row++) {
+            const oldest = isCacheHook(hook.name) ? firstVisible(slidingWindows[hook.layer], n) : 0;
+            for (let row = step === 0 ? oldest : count - 1; row < count; row++) {
               const position = n - count + row;
               const place = { step, position, token: sequence[position] };
               tables.addActivation(prompt.id, { arm, ...activationRecord(hook, found, row, place) });

@@ -19,18 +19,32 @@ export interface ArmAtStep {
   step: ArmStep;
 }
 
-/** Compare the hooks that both steps captured. */
-export function compareStep(hooks: readonly Hook[], cached: ArmStep, uncached: ArmStep): HookComparison[] {
+/** Compare the hooks that both steps captured. @param windows sliding window of each layer */
+export function compareStep(
+  hooks: readonly Hook[],
+  cached: ArmStep,
+  uncached: ArmStep,
+  windows: readonly (number | null)[],
+): HookComparison[] {
   return hooks.flatMap((hook) => {
     const left = cached.activations.get(hook.name);
     const right = uncached.activations.get(hook.name);
     if (!left || !right) return [];
     const comparison = createComparison();
     const rowLength = left.dims[left.dims.length - 1];
-    const rows = (activation: Activation) => (isCacheHook(hook.name) ? activation.data : newestRow(hook, activation));
+    const rows = (activation: Activation) => {
+      if (!isCacheHook(hook.name)) return newestRow(hook, activation);
+      const { data, dims } = activation;
+      return data.subarray(firstVisible(windows[hook.layer], dims[1]) * (data.length / dims[1]));
+    };
     accumulate(comparison, rows(left), rows(right), { dtype: left.dtype, rowLength });
     return [{ hook, dtype: left.dtype, statistics: finish(comparison) }];
   });
+}
+
+/** The oldest row that the newest of n positions sees. */
+export function firstVisible(window: number | null, n: number): number {
+  return window === null ? 0 : Math.max(0, n - window);
 }
 
 /** The first head whose part of the newest row differs, or null for hooks without a head axis. */

@@ -50,7 +50,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
 
   const { mode, saveActivations } = options;
   const identity = await runIdentity('diverge', options, { mode, saveActivations });
-  const hooks = selectHooks(`${options.hooks},${summaryHooks}`, layers);
+  const hooks = selectHooks(`${options.hooks},${summaryHooks}`, checkpoint.config);
   const aggregate = new Aggregate({
     model: checkpoint.name,
     precision: policy.name,

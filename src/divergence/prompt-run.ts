@@ -153,7 +153,12 @@ class PromptRun {
     this.uncachedLogits.push(uncached.step.logits);
     this.cachedLogits.push(cached.step.logits);
     // Every hook, whatever was asked for: whether a step differs must not depend on what is written.
-    const compared = compareStep(this.sets.allHooks, cached.step, uncached.step);
+    const compared = compareStep(
+      this.sets.allHooks,
+      cached.step,
+      uncached.step,
+      options.executor.config.slidingWindows,
+    );
     const differs = compared.some((item) => item.statistics.n_differ > 0);
     if (differs && result.origins.length === 0)
       result.origins = this.origins(step, compared, cached.step, uncached.step);
@@ -384,7 +389,7 @@ function captureSets(options: PromptRunOptions): CaptureSets {
   const known = knownSets.get(options);
   if (known) return known;
   const optional = new Set(options.hooks.map((hook) => hook.name));
-  const allHooks = modelHooks(options.executor.config.layers).filter(
+  const allHooks = modelHooks(options.executor.config).filter(
     (hook) => !hook.definition.optIn || optional.has(hook.name),
   );
   const sets = { allHooks, all: { hooks: new Set(allHooks.map((hook) => hook.name)) } };

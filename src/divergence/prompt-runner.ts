@@ -31,7 +31,7 @@ export async function openPromptRunner(config: RunnerConfig): Promise<PromptRunn
   const checkpoint = await openCheckpoint(dir, { name });
   const executor = new Executor({ checkpoint, policy, kernels, threads });
   const oracle = openOracle(executor);
-  const run: PromptRunOptions = { ...options, executor, oracle, hooks: selectHooks(hooks, checkpoint.config.layers) };
+  const run: PromptRunOptions = { ...options, executor, oracle, hooks: selectHooks(hooks, checkpoint.config) };
   return {
     run: (prompt) => runPrompt(run, prompt),
     close: async () => {

@@ -21,7 +21,7 @@ export class RunTables extends SharedTables {
     this.steps = subject.run.table('steps', identity, keys);
     this.layers = subject.run.table('layers', identity, {
       ...keys,
-      hook: modelHooks(subject.checkpoint.config.layers).map(({ name }) => name),
+      hook: modelHooks(subject.checkpoint.config).map(({ name }) => name),
       kind: kinds,
       dtype: dtypes,
     });

@@ -14,7 +14,8 @@ export const inputNames = {
   tokens: 'input_ids',
   cos: 'rotary_cos',
   sin: 'rotary_sin',
-  mask: 'attention_mask',
+  /** Layers that see all keys, and layers that slide, have masks of their own. */
+  mask: (window: number | null) => (window === null ? 'attention_mask' : 'sliding_attention_mask'),
   pastKeys: (layer: number) => `blocks.${layer}.attn.past_k`,
   pastValues: (layer: number) => `blocks.${layer}.attn.past_v`,
   /** Outputs: this step's K/V rows as the cache stores them. */
@@ -68,7 +69,8 @@ function blockInputs(g: GraphBuilder, layers: number[]): (layer: number) => Bloc
   const tableType = typeAt(g.policy, 'rotary_table');
   const cos = g.input(inputNames.cos, [1, 'pos', 1, headDim], tableType);
   const sin = g.input(inputNames.sin, [1, 'pos', 1, headDim], tableType);
-  const mask = g.input(inputNames.mask, ['pos', 'cache']);
+  const windows = new Set(layers.map((layer) => g.config.slidingWindows[layer]));
+  const masks = new Map([...windows].map((window) => [window, g.input(inputNames.mask(window), ['pos', 'cache'])]));
   const row = (length: string) => ['batch', length, kvHeads, headDim];
   const past = new Map(
     layers.map((layer) => [
@@ -82,7 +84,7 @@ function blockInputs(g: GraphBuilder, layers: number[]): (layer: number) => Bloc
   return (layer) => ({
     cos,
     sin,
-    mask,
+    mask: masks.get(g.config.slidingWindows[layer])!,
     readCache(key, value) {
       const stored = { keys: g.round(key, 'kv'), values: g.round(value, 'kv') };
       g.expose(inputNames.newKeys(layer), stored.keys, row('pos'));

@@ -8,6 +8,7 @@
 import { relative, sep } from 'node:path';
 import type { Checkpoint, ModelConfig, TensorDtype } from '../checkpoint/types.ts';
 import { InputError } from '../errors.ts';
+import { roundTo } from '../numerics/half.ts';
 import { contains, type StorageType } from '../numerics/types.ts';
 import { type Axis, findHook } from './hooks.ts';
 import type { GraphKernel } from './kernels.ts';
@@ -115,6 +116,11 @@ export class GraphBuilder {
     const data = this.compute === 'f64' ? new Float64Array([rounded]) : new Float32Array([rounded]);
     const name = this.intern(`scalar_${rounded}`, storageTypes[this.compute], [], new Uint8Array(data.buffer));
     return { name, type: this.compute, constant: true };
+  }
+
+  /** A scalar that is stored in the policy's type at `place`, as a tensor of the model's type is. */
+  scalarAt(value: number, place: Place): Value {
+    return this.scalar(roundTo(typeAt(this.policy, place), value));
   }
 
   /** An int64 vector, for shapes and split sizes. */
@@ -256,7 +262,7 @@ export class GraphBuilder {
   }
 
   private hookDims(name: string): (number | string)[] {
-    const hook = findHook(name, this.config.layers);
+    const hook = findHook(name, this.config);
     if (!hook) throw new Error(`builder: ${name} is not a hook of this model`);
     return hook.definition.axes.map((axis) => this.axisSize(axis));
   }
@@ -301,7 +307,8 @@ export class GraphBuilder {
     return `${operator.toLowerCase()}_${this.counter++}`;
   }
 
-  private once(key: string, make: () => Value): Value {
+  /** A value that several layers need, made once: the runtime would merge the copies anyway. */
+  once(key: string, make: () => Value): Value {
     const known = this.folded.get(key) ?? make();
     this.folded.set(key, known);
     return known;

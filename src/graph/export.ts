@@ -91,8 +91,7 @@ function build(
   kernel: GraphKernel,
   { checkpoint, policy, hooks: globs }: ExportOptions,
 ): BuiltGraph {
-  const { layers } = checkpoint.config;
-  const wanted = selectHooks(globs, layers).filter(({ definition, layer }) => {
+  const wanted = selectHooks(globs, checkpoint.config).filter(({ definition, layer }) => {
     if (stage === 'model') return true;
     if (typeof stage === 'string') return definition.stage === stage;
     return definition.stage === 'block' && layer === stage.block;

@@ -4,6 +4,7 @@
  * `blocks.{i}.attn.hook_cache_k|cache_v` are this project's: the rows attention really reads (past and new, after
  * rotary), which no other toolkit exposes.
  */
+import type { ModelConfig, ModelType } from '../checkpoint/types.ts';
 import { UsageError } from '../errors.ts';
 
 /** Axes of an activation; `pos` counts the rows of this step, `cache` the rows attention reads. */
@@ -34,7 +35,12 @@ export interface HookDefinition {
   core: boolean;
   /** Computed only when asked for by name (not part of `all`). */
   optIn: boolean;
+  /** The families that compute it; absent: all. */
+  families?: readonly ModelType[];
 }
+
+/** What decides which hooks a model has. */
+export type HookedModel = Pick<ModelConfig, 'layers' | 'modelType'>;
 
 const residual: readonly Axis[] = ['batch', 'pos', 'd_model'];
 const scale: readonly Axis[] = ['batch', 'pos', 'one'];
@@ -54,6 +60,16 @@ function define(
   return { kind: name.replace('hook_', ''), name, stage, axes, core: flags === 'core', optIn: flags === 'opt-in' };
 }
 
+/** A norm of each head's q or k, before rotary. */
+function headNorm(name: string, axes: readonly Axis[]): HookDefinition {
+  return { ...define('block', name, axes), families: ['qwen3'] };
+}
+
+/** A norm on a sublayer's output, before the residual sum. */
+function postNorm(name: string, axes: readonly Axis[]): HookDefinition {
+  return { ...define('block', name, axes), families: ['gemma2'] };
+}
+
 /** Every hook kind in execution order. */
 export const hookDefinitions: readonly HookDefinition[] = [
   define('embed', 'hook_embed', residual, 'core'),
@@ -63,6 +79,8 @@ export const hookDefinitions: readonly HookDefinition[] = [
   define('block', 'attn.hook_q', query),
   define('block', 'attn.hook_k', keyValue),
   define('block', 'attn.hook_v', keyValue, 'core'),
+  headNorm('attn.q_norm.hook_out', query),
+  headNorm('attn.k_norm.hook_out', keyValue),
   define('block', 'attn.hook_rot_q', query),
   define('block', 'attn.hook_rot_k', keyValue, 'core'),
   define('block', 'attn.hook_cache_k', cached),
@@ -71,6 +89,8 @@ export const hookDefinitions: readonly HookDefinition[] = [
   define('block', 'attn.hook_pattern', pattern),
   define('block', 'attn.hook_z', query),
   define('block', 'attn.hook_result', ['batch', 'pos', 'head', 'd_model'], 'opt-in'),
+  postNorm('ln1_post.hook_scale', scale),
+  postNorm('ln1_post.hook_normalized', residual),
   define('block', 'hook_attn_out', residual, 'core'),
   define('block', 'hook_resid_mid', residual, 'core'),
   define('block', 'ln2.hook_scale', scale),
@@ -78,6 +98,8 @@ export const hookDefinitions: readonly HookDefinition[] = [
   define('block', 'mlp.hook_pre', hidden),
   define('block', 'mlp.hook_pre_linear', hidden),
   define('block', 'mlp.hook_post', hidden),
+  postNorm('ln2_post.hook_scale', scale),
+  postNorm('ln2_post.hook_normalized', residual),
   define('block', 'hook_mlp_out', residual, 'core'),
   define('block', 'hook_resid_post', residual, 'core'),
   define('unembed', 'ln_final.hook_scale', scale),
@@ -107,11 +129,12 @@ export function hookName(kind: string, layer?: number): string {
   return `blocks.${layer}.${definition.name}`;
 }
 
-/** All hooks of a model with `layers` blocks, in execution order, opt-in ones included. */
-export function modelHooks(layers: number): Hook[] {
+/** All hooks of a model, in execution order, opt-in ones included. */
+export function modelHooks(model: HookedModel): Hook[] {
+  const { layers } = model;
   const inStage = (stage: HookStage, layer: number): Hook[] =>
     hookDefinitions
-      .filter((definition) => definition.stage === stage)
+      .filter((definition) => definition.stage === stage && has(model, definition))
       .map((definition) => ({
         name: stage === 'block' ? `blocks.${layer}.${definition.name}` : definition.name,
         definition,
@@ -124,13 +147,25 @@ export function modelHooks(layers: number): Hook[] {
   ];
 }
 
-/** The hook with this full name in a model of `layers` blocks, or null. */
-export function findHook(name: string, layers: number): Hook | null {
-  const block = /^blocks\.(\d+)\.(.+)$/.exec(name);
-  const definition = byName.get(block ? block[2] : name);
-  if (!definition || (definition.stage === 'block') !== (block !== null)) return null;
-  const layer = block ? Number(block[1]) : definition.stage === 'embed' ? -1 : layers;
-  return block && layer >= layers ? null : { name, definition, layer };
+function has({ modelType }: HookedModel, { families }: HookDefinition): boolean {
+  return families === undefined || families.includes(modelType);
+}
+
+/** The hook with this full name in a model, or null. */
+export function findHook(name: string, model: HookedModel): Hook | null {
+  const definition = definitionOf(name);
+  if (!definition || !has(model, definition)) return null;
+  const { layers } = model;
+  if (definition.stage !== 'block') return { name, definition, layer: definition.stage === 'embed' ? -1 : layers };
+  const layer = Number(name.split('.')[1]);
+  return layer >= layers ? null : { name, definition, layer };
+}
+
+/** What a full name means in any model, or null. */
+export function definitionOf(name: string): HookDefinition | null {
+  const block = /^blocks\.\d+\.(.+)$/.exec(name);
+  const definition = byName.get(block ? block[1] : name);
+  return definition && (definition.stage === 'block') === (block !== null) ? definition : null;
 }
 
 /** Other spellings of block hooks: TransformerLens 4's bridge, and Hugging Face's module paths (outputs of modules). */
@@ -177,15 +212,15 @@ export function canonicalHookName(name: string): string {
  * Opt-in hooks are selected only by a glob that names them without a trailing `*`.
  * @throws UsageError if a part selects nothing.
  */
-export function selectHooks(globs: string, layers: number): Hook[] {
-  const hooks = modelHooks(layers);
+export function selectHooks(globs: string, model: HookedModel): Hook[] {
+  const hooks = modelHooks(model);
   const chosen = new Set<Hook>();
   for (const part of globs.split(',').map((text) => text.trim())) {
     const matches = hooks.filter((hook) => matchesGlob(part, hook));
     if (matches.length === 0) {
       throw new UsageError(
         `--hooks: "${part}" matches no hook of this model, expected core, all, or a name such as blocks.0.hook_resid_post`,
-        `layers are 0 … ${layers - 1}; "*" matches dots too`,
+        `layers are 0 … ${model.layers - 1}; "*" matches dots too`,
       );
     }
     for (const hook of matches) chosen.add(hook);

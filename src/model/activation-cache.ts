@@ -1,23 +1,23 @@
 /** Captured activations by hook name, as ndarray views: TransformerLens's `ActivationCache`. */
 import ndarray, { type NdArray } from 'ndarray';
 import { UsageError } from '../errors.ts';
-import { canonicalHookName, findHook, hookName, modelHooks } from '../graph/hooks.ts';
+import { canonicalHookName, findHook, type HookedModel, hookName, modelHooks } from '../graph/hooks.ts';
 import type { FloatArray } from './arrays.ts';
 import type { Activations } from './executor.ts';
 
 /** Read-only map from hook names to activations. Values are views: they share memory with the run that made them. */
 export class ActivationCache {
   private readonly activations: Activations;
-  private readonly layers: number;
+  private readonly model: HookedModel;
 
-  constructor(activations: Activations, layers: number) {
+  constructor(activations: Activations, model: HookedModel) {
     this.activations = activations;
-    this.layers = layers;
+    this.model = model;
   }
 
   /** Full names, in execution order. */
   get names(): string[] {
-    return modelHooks(this.layers).flatMap(({ name }) => (this.activations.has(name) ? [name] : []));
+    return modelHooks(this.model).flatMap(({ name }) => (this.activations.has(name) ? [name] : []));
   }
 
   /** True if a hook was captured; names as in `get`. */
@@ -51,7 +51,7 @@ export class ActivationCache {
    */
   accumulatedResid(): { stack: NdArray<FloatArray>; labels: string[] } {
     const parts = [this.get('resid_pre', 0)];
-    for (let layer = 0; layer < this.layers; layer++) parts.push(this.get('resid_post', layer));
+    for (let layer = 0; layer < this.model.layers; layer++) parts.push(this.get('resid_post', layer));
     const [first] = parts;
     const double = first.data instanceof Float64Array;
     const data = double ? new Float64Array(parts.length * first.size) : new Float32Array(parts.length * first.size);
@@ -69,10 +69,10 @@ export class ActivationCache {
   private fullName(name: string, layer?: number): string | null {
     if (layer === undefined) {
       const full = canonicalHookName(name);
-      return findHook(full, this.layers) ? full : null;
+      return findHook(full, this.model) ? full : null;
     }
     try {
-      return hookName(name.replace(/(^|\.)hook_/, '$1'), layer < 0 ? layer + this.layers : layer);
+      return hookName(name.replace(/(^|\.)hook_/, '$1'), layer < 0 ? layer + this.model.layers : layer);
     } catch {
       return null;
     }

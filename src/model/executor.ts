@@ -6,7 +6,7 @@ import { Tensor } from 'onnxruntime-node';
 import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
 import type { BuiltGraph } from '../graph/builder.ts';
-import { findHook, hookName } from '../graph/hooks.ts';
+import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
 import type { GraphKernel, KernelPreset } from '../graph/kernels.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
@@ -129,7 +129,7 @@ export class Executor {
       [hookName('resid_pre', layer)]: floatTensor(residual, [1, rows.count, hiddenSize]),
       [inputNames.pastKeys(layer)]: floatTensor(history.keys, past),
       [inputNames.pastValues(layer)]: floatTensor(history.values, past),
-      ...this.positionFeeds(rows),
+      ...this.positionFeeds(rows, this.config.slidingWindows[layer]),
     };
     const wanted = [post, inputNames.newKeys(layer), inputNames.newValues(layer)];
     const found = await this.run({ block: layer }, kernel, feeds, capture, wanted);
@@ -187,7 +187,7 @@ export class Executor {
   }
 
   /** What depends on positions alone: rotary rows and the mask of these rows. */
-  protected positionFeeds({ start, count }: Rows): Feeds {
+  protected positionFeeds({ start, count }: Rows, slidingWindow: number | null): Feeds {
     const { headDim, maxPositions } = this.config;
     this.tables ??= rotaryTables(this.config, this.policy, maxPositions);
     const window = (table: FloatArray) => table.subarray(start * headDim, (start + count) * headDim);
@@ -195,17 +195,17 @@ export class Executor {
     return {
       [inputNames.cos]: floatTensor(window(this.tables.cos), dims),
       [inputNames.sin]: floatTensor(window(this.tables.sin), dims),
-      [inputNames.mask]: this.mask(start, count),
+      [inputNames.mask(slidingWindow)]: this.mask(start, count, slidingWindow),
     };
   }
 
   /** Masks of the current step are shared by its layers. */
-  private mask(start: number, count: number): Tensor {
-    const key = `${start}+${count}`;
+  private mask(start: number, count: number, window: number | null): Tensor {
+    const key = `${start}+${count} ${window}`;
     const known = this.masks.get(key);
     if (known) return known;
     if (this.masks.size >= 8) this.masks.clear();
-    const mask = floatTensor(causalMask(this.compute, start, count), [count, start + count]);
+    const mask = floatTensor(causalMask(this.compute, start, count, window), [count, start + count]);
     this.masks.set(key, mask);
     return mask;
   }
@@ -217,7 +217,7 @@ export class Executor {
     { hooks, patches = [] }: Capture,
     always: readonly string[],
   ): Promise<Activations> {
-    const mine = patches.filter((patch) => belongsTo(patch.hook, stage, this.config.layers));
+    const mine = patches.filter((patch) => belongsTo(patch.hook, stage, this.config));
     const session = await this.session(stage, kernel, hooks, always, mine);
     for (const patch of mine) {
       feeds[`${patch.hook}.mask`] = new Tensor('bool', patch.mask.data, patch.mask.dims);
@@ -258,8 +258,8 @@ export class Executor {
     always: readonly string[],
     patches: readonly Patch[],
   ): Promise<GraphSession> {
-    const own = new Set(always.filter((name) => findHook(name, this.config.layers)));
-    for (const name of hooks) if (belongsTo(name, stage, this.config.layers)) own.add(name);
+    const own = new Set(always.filter((name) => findHook(name, this.config)));
+    for (const name of hooks) if (belongsTo(name, stage, this.config)) own.add(name);
     // Rows attention reads are views of the cache; only a patched graph has to say what it really read.
     if (patches.length === 0) for (const name of own) if (isCacheHook(name)) own.delete(name);
     const points = new Set(patches.map((patch) => patch.hook));
@@ -279,8 +279,8 @@ export function isCacheHook(name: string): boolean {
   return name.endsWith('.attn.hook_cache_k') || name.endsWith('.attn.hook_cache_v');
 }
 
-function belongsTo(name: string, stage: Stage, layers: number): boolean {
-  const hook = findHook(name, layers);
+function belongsTo(name: string, stage: Stage, model: HookedModel): boolean {
+  const hook = findHook(name, model);
   if (!hook) return false;
   if (typeof stage === 'string') return hook.definition.stage === stage;
   return hook.definition.stage === 'block' && hook.layer === stage.block;

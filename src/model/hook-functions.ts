@@ -3,7 +3,7 @@
  * with which the stage runs again. Stages are small, so this needs no graph that can pause.
  */
 import ndarray, { type NdArray } from 'ndarray';
-import { type Hook, modelHooks } from '../graph/hooks.ts';
+import { type Hook, type HookedModel, modelHooks } from '../graph/hooks.ts';
 import { roundTo } from '../numerics/half.ts';
 import type { FloatArray } from './arrays.ts';
 import type { Activation, Activations, Capture, Patch } from './executor.ts';
@@ -29,9 +29,9 @@ export interface StageOutput {
 }
 
 /** The functions in the order a forward pass reaches their hooks. */
-export function inExecutionOrder(functions: readonly HookedFunction[], layers: number): HookedFunction[] {
+export function inExecutionOrder(functions: readonly HookedFunction[], model: HookedModel): HookedFunction[] {
   if (functions.length < 2) return [...functions];
-  const order = new Map(modelHooks(layers).map(({ name }, index) => [name, index]));
+  const order = new Map(modelHooks(model).map(({ name }, index) => [name, index]));
   return functions.toSorted((a, b) => order.get(a.hook.name)! - order.get(b.hook.name)!);
 }
 

@@ -90,7 +90,7 @@ export class Model {
 
   /** Names of all hooks, in execution order, opt-in ones included. */
   get hookNames(): string[] {
-    return modelHooks(this.config.layers).map(({ name }) => name);
+    return modelHooks(this.config).map(({ name }) => name);
   }
 
   /**
@@ -117,10 +117,9 @@ export class Model {
    *   that ran, and the captured activations.
    */
   async runWithCache(input: ModelInput, options: RunOptions = {}) {
-    const { layers } = this.config;
     const hooks = new Set(this.filteredNames(options.namesFilter ?? 'all'));
     const { activations, ...result } = await this.run(input, options, hooks, []);
-    return { ...result, cache: new ActivationCache(activations, layers) };
+    return { ...result, cache: new ActivationCache(activations, this.config) };
   }
 
   /**
@@ -134,7 +133,7 @@ export class Model {
     );
     const hooks = new Set(options.namesFilter === undefined ? [] : this.filteredNames(options.namesFilter));
     const { activations, ...result } = await this.run(input, options, hooks, functions);
-    return { ...result, cache: new ActivationCache(activations, this.config.layers) };
+    return { ...result, cache: new ActivationCache(activations, this.config) };
   }
 
   /** Continue a prompt in either arm. */
@@ -219,14 +218,13 @@ export class Model {
   }
 
   private filteredNames(filter: NamesFilter): string[] {
-    const { layers } = this.config;
     if (typeof filter === 'function') return this.hookNames.filter(filter);
     const globs = typeof filter === 'string' ? [filter] : filter;
-    return globs.length === 0 ? [] : selectHooks(globs.join(), layers).map(({ name }) => name);
+    return globs.length === 0 ? [] : selectHooks(globs.join(), this.config).map(({ name }) => name);
   }
 
   private hook(name: string): Hook {
-    const hook = findHook(canonicalHookName(name), this.config.layers);
+    const hook = findHook(canonicalHookName(name), this.config);
     if (!hook) throw new UsageError(`"${name}" is no hook of this model`);
     return hook;
   }

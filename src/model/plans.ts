@@ -41,7 +41,7 @@ export async function forward(executor: Executor, request: ForwardRequest): Prom
   const first = request.startAtLayer ?? 0;
   const last = Math.min(request.stopAtLayer ?? layers, layers);
   const rows = { start, count: tokens.length };
-  const functions = inExecutionOrder(request.functions ?? [], layers);
+  const functions = inExecutionOrder(request.functions ?? [], executor.config);
   const functionsOf = (stage: HookStage, layer: number) =>
     functions.filter(({ hook }) => hook.definition.stage === stage && hook.layer === layer);
   const activations: Activations = new Map();

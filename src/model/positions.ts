@@ -12,10 +12,20 @@ export interface RotaryTables {
 
 /**
  * Inverse frequencies f_i = θ^(−2i/d_head), i < d_head / 2, in double.
- * Source: Su et al. 2021 (RoFormer), eq. 15; Hugging Face `modeling_rope_utils`, type `default`.
+ * Source: Su et al. 2021 (RoFormer), eq. 15; Hugging Face `modeling_rope_utils`, types `default` and `llama3`.
  */
 export function inverseFrequencies(rope: RopeParameters, headDim: number): Float64Array {
-  return Float64Array.from({ length: headDim / 2 }, (_, i) => 1 / rope.theta ** ((2 * i) / headDim));
+  const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => 1 / rope.theta ** ((2 * i) / headDim));
+  if (rope.type === 'default') return plain;
+  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalMaxPositions: original } = rope;
+  // Wavelengths longer than original / low are stretched, shorter than original / high kept, in between interpolated.
+  return plain.map((f) => {
+    const turns = (original * f) / (2 * Math.PI);
+    if (turns < low) return f / factor;
+    if (turns > high) return f;
+    const share = (turns - low) / (high - low);
+    return ((1 - share) * f) / factor + share * f;
+  });
 }
 
 /**
@@ -45,10 +55,28 @@ export function rotaryTables(config: ModelConfig, policy: RoundingPolicy, count:
   return { cos, sin };
 }
 
-/** Additive causal mask [rows, start + rows] of query rows start, start + 1, …: 0 where visible, −inf after the row. */
-export function causalMask(compute: 'f32' | 'f64', start: number, rows: number): FloatArray {
+/** True if the row at `position` sees the key at `key`: not later, and within the window (null: any distance). */
+export function sees(window: number | null, position: number, key: number): boolean {
+  return key <= position && (window === null || key > position - window);
+}
+
+/**
+ * Additive causal mask [rows, start + rows] of query rows start, start + 1, …: 0 where visible, −inf elsewhere. Row i sees
+ * keys j ≤ i and, with a window W, j > i − W.
+ */
+export function causalMask(
+  compute: 'f32' | 'f64',
+  start: number,
+  rows: number,
+  window: number | null = null,
+): FloatArray {
   const length = start + rows;
   const mask = allocate(compute, rows * length);
-  for (let row = 0; row < rows; row++) mask.fill(-Infinity, row * length + start + row + 1, (row + 1) * length);
+  for (let row = 0; row < rows; row++) {
+    const first = row * length;
+    const newest = start + row;
+    mask.fill(-Infinity, first + newest + 1, first + length);
+    if (window !== null) mask.fill(-Infinity, first, first + Math.max(0, newest + 1 - window));
+  }
   return mask;
 }

@@ -55,7 +55,7 @@ describe.each(subjects)('$name', (of) => {
       maxNewTokens: 40,
     });
     const compared = new Set(column(layers, 'hook').map(String));
-    const hooks = modelHooks(of.layers).filter(({ definition }) => !definition.optIn);
+    const hooks = modelHooks({ layers: of.layers, modelType: 'llama' }).filter(({ definition }) => !definition.optIn);
     expect(compared).toEqual(new Set(hooks.map(({ name }) => name)));
     expect(sum(layers, 'n_elements')).toBeGreaterThan(100_000);
     expect(differing).toBe(0);

@@ -65,7 +65,7 @@ function run(
   } = {},
 ): Promise<PromptResult> {
   const settings: PromptRunOptions = {
-    ...{ executor, oracle: null, strategy: greedy, hooks: selectHooks('all', executor.config.layers) },
+    ...{ executor, oracle: null, strategy: greedy, hooks: selectHooks('all', executor.config) },
     ...{ mode: 'both', decodeRows: 1, maxNewTokens: 12, ignoreEos: true },
     ...{ uncachedPlan: 'recompute', saveActivations: false },
     ...options,
@@ -173,7 +173,7 @@ describe('step 0', () => {
     const result = await run(parting);
     expect(result.steps[0]).toMatchObject({ step: 0, position: last, flip: false, logits: { nDiffer: 0, kl: 0 } });
     const first = result.layers.filter((row) => row.step === 0);
-    expect(first).toHaveLength(selectHooks('all', 2).length);
+    expect(first).toHaveLength(selectHooks('all', { layers: 2, modelType: 'llama' }).length);
     for (const { statistics, added } of first) expect([statistics.n_differ, added]).toEqual([0, null]);
     const differing = new Set(result.layers.filter((row) => row.statistics.n_differ > 0).map((row) => row.step));
     expect(differingSteps(result)).toBe(differing.size);

@@ -34,7 +34,7 @@ describe.each(names)('%s', (name) => {
       const checkpoint = await openCheckpoint(dirs.get(name)!);
       const [policy, kernels] = [resolvePolicy(precision), resolveKernels('ort')];
       const executor = new Executor({ checkpoint, policy, kernels, threads: 1 });
-      const hooks = new Set(selectHooks('all', executor.config.layers).map((hook) => hook.name));
+      const hooks = new Set(selectHooks('all', executor.config).map((hook) => hook.name));
       const cache = executor.newCache(tokens.length);
       const last = tokens.length - 1;
       for (const [kernel, rows] of [
@@ -72,7 +72,7 @@ async function runSingle(
     [inputNames.tokens]: new Tensor('int64', ids, [1, count]),
     [inputNames.cos]: table(cos),
     [inputNames.sin]: table(sin),
-    [inputNames.mask]: floatTensor(causalMask('f32', start, count), [count, start + count]),
+    [inputNames.mask(null)]: floatTensor(causalMask('f32', start, count), [count, start + count]),
   };
   for (let layer = 0; layer < config.layers; layer++) {
     const { keys, values } = cache.view(layer, start);

@@ -87,13 +87,12 @@ describe('broken bytes', () => {
 });
 
 function options(precision: string, attention: 'per-head' | 'folded'): GraphOptions {
-  const { layers } = checkpoint.config;
   return {
     checkpoint,
     policy: resolvePolicy(precision),
     kernel: { ...resolveKernels('ort').prefill, attention },
-    hooks: new Set(modelHooks(layers).map((hook) => hook.name)),
-    patchPoints: new Set(selectHooks('core', layers).map((hook) => hook.name)),
+    hooks: new Set(modelHooks(checkpoint.config).map((hook) => hook.name)),
+    patchPoints: new Set(selectHooks('core', checkpoint.config).map((hook) => hook.name)),
   };
 }
 

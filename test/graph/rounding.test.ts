@@ -110,12 +110,12 @@ async function run(name: string, policy: RoundingPolicy): Promise<Numbers[]> {
   const checkpoint = await openCheckpoint(dirs.get(name)!);
   const executor = new OperandProbe({ checkpoint, policy, kernels: resolveKernels('ort'), threads: 1 });
   const { config } = executor;
-  const hooks = new Set(selectHooks('all', config.layers).map((hook) => hook.name));
+  const hooks = new Set(selectHooks('all', config).map((hook) => hook.name));
   const cache = executor.newCache(tokens.length);
   const { activations } = await forward(executor, { tokens, start: 0, cache, kernel: 'prefill', capture: { hooks } });
   await executor.release();
   const captured = [...activations].map(([hook, { data, dtype }]): Numbers => {
-    const { kind } = findHook(hook, config.layers)!.definition;
+    const { kind } = findHook(hook, config)!.definition;
     return { name: hook, place: hookPlaces[kind], claimed: dtype, data };
   });
   const { cos, sin } = rotaryTables(config, policy, tokens.length);

@@ -1,7 +1,7 @@
 /** At every hook of the model, what the graphs compute is what an independent float64 forward pass computes. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
-import { findHook, modelHooks } from '../../src/graph/hooks.ts';
+import { definitionOf, modelHooks } from '../../src/graph/hooks.ts';
 import { resolveKernels } from '../../src/graph/kernels.ts';
 import { resolvePolicy } from '../../src/graph/rounding.ts';
 import { type Activations, Executor } from '../../src/model/executor.ts';
@@ -53,7 +53,7 @@ describe.each(names)('%s', (name) => {
       for (let start = prefillLength; start < tokens.length; start++) {
         const request = { tokens: [tokens[start]], start, cache, kernel: 'decode', capture } as const;
         const { activations } = await forward(executor, request);
-        const expected = newestRows(referenceForward(dir, tokens.slice(0, start + 1)), executor.config.layers);
+        const expected = newestRows(referenceForward(dir, tokens.slice(0, start + 1)));
         expect(beyond(compare(activations, expected, hooks), bounds[precision])).toEqual([]);
       }
       await executor.release();
@@ -75,7 +75,7 @@ async function open(name: string, precision: Precision, preset = 'ort') {
   const checkpoint = await openCheckpoint(dirs.get(name)!);
   const [policy, kernels] = [resolvePolicy(precision), resolveKernels(preset)];
   const executor = new Executor({ checkpoint, policy, kernels, threads: 1 });
-  return { executor, hooks: new Set(modelHooks(executor.config.layers).map((hook) => hook.name)) };
+  return { executor, hooks: new Set(modelHooks(executor.config).map((hook) => hook.name)) };
 }
 
 async function passDistances(name: string, precision: Precision, preset?: string) {
@@ -100,10 +100,10 @@ function beyond(distances: ReadonlyMap<string, number>, bound: number): string[]
 }
 
 /** The newest query's part of every tensor; the rows attention reads stay whole. */
-function newestRows(tensors: ReadonlyMap<string, ReferenceTensor>, layers: number): Map<string, ReferenceTensor> {
+function newestRows(tensors: ReadonlyMap<string, ReferenceTensor>): Map<string, ReferenceTensor> {
   return new Map(
     [...tensors].map(([name, tensor]) => {
-      const { axes } = findHook(name, layers)!.definition;
+      const { axes } = definitionOf(name)!;
       const axis = axes.findIndex((label) => label === 'pos' || label === 'query');
       return [name, axis < 0 ? tensor : newest(tensor, axis)];
     }),

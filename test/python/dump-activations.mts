@@ -33,7 +33,7 @@ const executor = new Executor({
   threads: 1,
 });
 const hooks = new Map(
-  selectHooks('all', checkpoint.config.layers)
+  selectHooks('all', checkpoint.config)
     .filter(({ definition }) => !definition.axes.includes('cache'))
     .map((hook) => [hook.name, hook]),
 );

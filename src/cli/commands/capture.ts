@@ -55,7 +55,7 @@ export const captureCommand: CommandDefinition<'capture'> = {
     const { checkpoint, options } = await openSubject(model, context, command);
     const prompt = onePrompt(source, promptTarget(checkpoint));
     const hooks = values.text('hooks') ?? 'core';
-    selectHooks(hooks, checkpoint.config.layers);
+    selectHooks(hooks, checkpoint.config);
     const arm = values.text('arm') === 'uncached' ? 'uncached' : 'cached';
     const maxNewTokens = values.number('maxNewTokens') ?? (arm === 'cached' ? 16 : 0);
     const { policy, kernels, strategy, decodeRows, threads, ignoreEos, template } = options;

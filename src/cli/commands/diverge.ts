@@ -78,7 +78,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const read = readPrompts(subject, source, { ...options, limit });
     const prompts = prefill === null ? read : splitAtPrefill(read, prefill);
     const hooks = values.text('hooks') ?? 'core';
-    selectHooks(hooks, checkpoint.config.layers);
+    selectHooks(hooks, checkpoint.config);
     const workers = fitWorkers(checkpoint, options.policy, options);
     const progress = new Progress(context.io, options.quiet);
     const { policy, kernels, strategy, decodeRows, threads, ignoreEos, template } = options;

@@ -34,7 +34,7 @@ export const exportCommand: CommandDefinition<'export'> = {
     const { checkpoint, options } = await openSubject(model, context, command);
     const { policy, kernels } = options;
     const hooks = values.text('hooks') ?? exportedHooks;
-    selectHooks(hooks, checkpoint.config.layers);
+    selectHooks(hooks, checkpoint.config);
     const singleFile = values.flag('singleFile');
     const files = await writeGraphFolder(out, { checkpoint, policy, kernels, hooks, singleFile });
     const result = { out, files, precision: policy.name, kernels: kernels.name };

@@ -7,7 +7,7 @@
 import { hookName } from '../../graph/hooks.ts';
 import { computeType, typeAt } from '../../graph/rounding.ts';
 import type { FloatArray } from '../../model/arrays.ts';
-import { type RotaryTables, rotaryTables } from '../../model/positions.ts';
+import { type RotaryTables, rotaryTables, sees } from '../../model/positions.ts';
 import { argmax } from '../../model/sampling/index.ts';
 import { roundTo } from '../../numerics/half.ts';
 import { formats } from '../../numerics/types.ts';
@@ -96,7 +96,11 @@ function checkPositions(
   const compute = computeType(policy);
   const type = typeAt(policy, 'rotary');
   const store = (value: number) => roundTo(type, type === 'f64' ? value : Math.fround(roundTo(compute, value)));
-  for (const [from, to] of [['attn.q', 'attn.rot_q'] as const, ['attn.k', 'attn.rot_k'] as const]) {
+  const normed = executor.config.queryKeyNorm;
+  for (const [from, to] of [
+    [normed ? 'attn.q_norm.out' : 'attn.q', 'attn.rot_q'] as const,
+    [normed ? 'attn.k_norm.out' : 'attn.k', 'attn.rot_k'] as const,
+  ]) {
     const before = run.activations.get(hookName(from, layer))!;
     const after = run.activations.get(hookName(to, layer))!.data;
     const heads = before.dims[2];
@@ -119,18 +123,22 @@ function checkPositions(
   }
 }
 
-/** Row i sees keys 0 … i and no other. */
+/** Row i sees keys 0 … i, or the last of them that its layer's window holds, and no other. */
 function checkVisibleKeys(context: GateContext, run: Captured, layer: number, arm: string, found: Mismatches): void {
   const name = hookName('attn.attn_scores', layer);
   const { data, dims } = run.activations.get(name)!;
   const [, heads, rows, keys] = dims;
+  const window = context.executor.config.slidingWindows[layer];
   for (let head = 0; head < heads; head++) {
     for (let row = 0; row < rows; row++) {
       const position = run.start + row;
       const base = (head * rows + row) * keys;
       for (let key = 0; key < keys; key++) {
         const hidden = data[base + key] === -Infinity && !overflowed(context, run, layer, head, row, key);
-        found.add(hidden === key > position, () => `${name}, ${arm} arm, head ${head}, row ${position}, key ${key}`);
+        found.add(
+          hidden !== sees(window, position, key),
+          () => `${name}, ${arm} arm, head ${head}, row ${position}, key ${key}`,
+        );
       }
     }
   }

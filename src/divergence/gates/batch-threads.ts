@@ -125,7 +125,7 @@ async function runStages(
   start: number,
   history: ((kind: 'attn.cache_k' | 'attn.cache_v', layer: number) => FloatArray) | null,
 ): Promise<Activations> {
-  const { layers, hiddenSize, kvHeads, headDim } = executor.config;
+  const { layers, hiddenSize, kvHeads, headDim, slidingWindows } = executor.config;
   const batch = sequences.length;
   const n = sequences[0].length;
   const rows = n - start;
@@ -134,8 +134,10 @@ async function runStages(
   const positions: Feeds = {
     [inputNames.cos]: table(cos),
     [inputNames.sin]: table(sin),
-    [inputNames.mask]: floatTensor(causalMask(executor.compute, start, rows), [rows, n]),
   };
+  const mask = (window: number | null): Feeds => ({
+    [inputNames.mask(window)]: floatTensor(causalMask(executor.compute, start, rows, window), [rows, n]),
+  });
   const past = (kind: 'attn.cache_k' | 'attn.cache_v', layer: number) => {
     const data = history ? history(kind, layer) : cos.slice(0, 0);
     return floatTensor(data, [batch, start, kvHeads, headDim]);
@@ -167,6 +169,7 @@ async function runStages(
       [inputNames.pastKeys(layer)]: past('attn.cache_k', layer),
       [inputNames.pastValues(layer)]: past('attn.cache_v', layer),
       ...positions,
+      ...mask(slidingWindows[layer]),
     };
     residual = await run({ block: layer }, feeds, hookName('resid_post', layer));
   }

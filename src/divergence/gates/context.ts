@@ -63,7 +63,7 @@ export async function prepareContext(
 
 /** Full names of every hook that is not opt-in, in execution order. */
 export function observedHooks({ config }: Executor): ReadonlySet<string> {
-  const hooks = modelHooks(config.layers).filter((hook) => !hook.definition.optIn);
+  const hooks = modelHooks(config).filter((hook) => !hook.definition.optIn);
   return new Set(hooks.map((hook) => hook.name));
 }
 

@@ -4,7 +4,7 @@
  * Bits count, except that +0 and −0 are counted apart (selecting a −0 through `Where` yields +0). Policies that compute
  * in float64 are held to a relative L2 per row instead, because the runtime's float64 Softmax is not row-invariant.
  */
-import { type Axis, findHook } from '../../graph/hooks.ts';
+import { type Axis, definitionOf } from '../../graph/hooks.ts';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import type { Activation, Activations } from '../../model/executor.ts';
@@ -106,9 +106,9 @@ function captured(run: Captured, hook: string): Activation {
 }
 
 function axesOf(hook: string): readonly Axis[] {
-  const found = findHook(hook, Number.POSITIVE_INFINITY);
+  const found = definitionOf(hook);
   if (!found) throw new Error(`${hook} is not a hook`);
-  return found.definition.axes;
+  return found.axes;
 }
 
 function rowsOf(hook: string, axes: readonly Axis[], run: Captured, { from, to }: Rows): FloatArray {

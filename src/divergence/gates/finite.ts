@@ -2,8 +2,9 @@
  * Gate 10. No NaN anywhere; infinities only where the policy's type can overflow, and then counted with their hook.
  * Masked scores are −inf by construction and are left out; nothing else is masked or dropped.
  */
-import { findHook } from '../../graph/hooks.ts';
+import { definitionOf, findHook } from '../../graph/hooks.ts';
 import { canOverflow } from '../../graph/rounding.ts';
+import { sees } from '../../model/positions.ts';
 import { formats } from '../../numerics/types.ts';
 import type { Captured } from './difference.ts';
 import { always, count, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
@@ -20,6 +21,7 @@ export const finite: Gate = {
 
 async function measure(context: GateContext): Promise<Measurement> {
   const { hooks, policy, prompt, lengths, tokens } = context;
+  const { config } = context.executor;
   const counts = { elements: 0, nan: new Places(), infinite: new Places(), subnormal: new Places() };
   const steps = await context.cached();
   const runs = [
@@ -27,7 +29,11 @@ async function measure(context: GateContext): Promise<Measurement> {
     ['uncached', await context.honest(tokens.length)] as const,
   ];
   for (const [arm, run] of runs) {
-    for (const hook of hooks) counts.elements += scan(run, hook, `${hook} (${arm} arm, n = ${run.n})`, counts);
+    for (const hook of hooks) {
+      const layer = findHook(hook, config)!.layer;
+      const window = config.slidingWindows[layer] ?? null;
+      counts.elements += scan(run, hook, window, `${hook} (${arm} arm, n = ${run.n})`, counts);
+    }
   }
   const { nan, infinite, subnormal } = counts;
   return {
@@ -57,19 +63,20 @@ class Places {
 function scan(
   run: Captured,
   hook: string,
+  window: number | null,
   place: string,
   { nan, infinite, subnormal }: { nan: Places; infinite: Places; subnormal: Places },
 ): number {
   const { data, dims, dtype } = run.activations.get(hook)!;
   const smallestNormal = 2 ** formats[dtype].minExponent;
-  const isScores = findHook(hook, Number.POSITIVE_INFINITY)?.definition.kind === 'attn.attn_scores';
+  const isScores = definitionOf(hook)?.kind === 'attn.attn_scores';
   const [rows, keys] = dims.slice(-2);
   let looked = data.length;
   for (let i = 0; i < data.length; i++) {
     const value = data[i];
     const magnitude = Math.abs(value);
     if (magnitude >= smallestNormal && magnitude < Infinity) continue;
-    if (isScores && i % keys > run.start + (Math.floor(i / keys) % rows)) {
+    if (isScores && !sees(window, run.start + (Math.floor(i / keys) % rows), i % keys)) {
       looked--;
       if (value === -Infinity) continue;
     }

@@ -1,6 +1,6 @@
 /** Gate 9. Looking does not change what is seen: logits are the same with no, the core and all hooks captured. */
 
-import { findHook } from '../../graph/hooks.ts';
+import { definitionOf } from '../../graph/hooks.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
 import { Tally } from './difference.ts';
 import { always, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
@@ -16,8 +16,8 @@ export const observer: Gate = {
 };
 
 async function measure(context: GateContext): Promise<Measurement> {
-  const { executor, hooks, prompt, lengths } = context;
-  const core = new Set([...hooks].filter((name) => findHook(name, executor.config.layers)?.definition.core));
+  const { hooks, prompt, lengths } = context;
+  const core = new Set([...hooks].filter((name) => definitionOf(name)?.core));
   const none = await logitsOfArms(context, new Set());
   const tally = new Tally();
   for (const [label, set] of [['core', core] as const, ['all', hooks] as const]) {

@@ -33,18 +33,18 @@ export class RestlessExecutor extends Executor {
 
 /** Decode steps get the rotary row of the next position. */
 export class NextPosition extends Executor {
-  protected override positionFeeds(rows: Rows): Feeds {
-    const right = super.positionFeeds(rows);
+  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+    const right = super.positionFeeds(rows, window);
     if (rows.start === 0) return right;
-    const next = super.positionFeeds({ start: rows.start + 1, count: rows.count });
-    return { ...next, [inputNames.mask]: right[inputNames.mask] };
+    const next = super.positionFeeds({ start: rows.start + 1, count: rows.count }, window);
+    return { ...next, [inputNames.mask(null)]: right[inputNames.mask(null)] };
   }
 }
 
 /** The mask of decode steps hides the newest key. */
 export class HidesNewestKey extends Executor {
-  protected override positionFeeds(rows: Rows): Feeds {
-    const feeds = super.positionFeeds(rows);
+  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+    const feeds = super.positionFeeds(rows, window);
     if (rows.start === 0) return feeds;
     return withMask(feeds, (mask, columns) => {
       for (let row = 0; row < rows.count; row++) mask[row * columns + rows.start + row] = -Infinity;
@@ -54,8 +54,8 @@ export class HidesNewestKey extends Executor {
 
 /** Every row sees the key after its own, where there is one. */
 export class SeesNextKey extends Executor {
-  protected override positionFeeds(rows: Rows): Feeds {
-    return withMask(super.positionFeeds(rows), (mask, columns) => {
+  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+    return withMask(super.positionFeeds(rows, window), (mask, columns) => {
       for (let row = 0; row < rows.count; row++) {
         const next = rows.start + row + 1;
         if (next < columns) mask[row * columns + next] = 0;
@@ -65,16 +65,16 @@ export class SeesNextKey extends Executor {
 }
 
 function withMask(feeds: Feeds, change: (mask: Residual, columns: number) => void): Feeds {
-  const { dims } = feeds[inputNames.mask];
-  const mask = floatData(feeds[inputNames.mask]).slice();
+  const { dims } = feeds[inputNames.mask(null)];
+  const mask = floatData(feeds[inputNames.mask(null)]).slice();
   change(mask, dims[1]);
-  return { ...feeds, [inputNames.mask]: floatTensor(mask, dims) };
+  return { ...feeds, [inputNames.mask(null)]: floatTensor(mask, dims) };
 }
 
 /** Rotary rows that depend on how many rows run together, as length-dependent rope scaling would. */
 export class LengthDependentRotary extends Executor {
-  protected override positionFeeds(rows: Rows): Feeds {
-    const feeds = super.positionFeeds(rows);
+  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+    const feeds = super.positionFeeds(rows, window);
     const cos = floatData(feeds[inputNames.cos]).slice();
     for (let i = 0; i < cos.length; i++) cos[i] *= 1 - rows.count / 256;
     return { ...feeds, [inputNames.cos]: floatTensor(cos, feeds[inputNames.cos].dims) };

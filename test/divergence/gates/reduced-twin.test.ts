@@ -26,7 +26,7 @@ test('the twin has the model’s operators in every stage, and runs', async () =
   const options = { policy: resolvePolicy('fp16'), kernels: resolveKernels('folded'), threads: 1 };
   const original = new Executor({ ...options, checkpoint });
   const twin = new Executor({ ...options, checkpoint: reducedTwin(checkpoint, dir) });
-  const hooks = new Set(modelHooks(2).map(({ name }) => name));
+  const hooks = new Set(modelHooks({ layers: 2, modelType: 'llama' }).map(({ name }) => name));
   for (const stage of ['embed', { block: 0 }, { block: 1 }, 'unembed'] as const) {
     const expected = original.graph(stage, 'prefill', hooks).operators;
     expect(multisetDifference(twin.graph(stage, 'prefill', hooks).operators, expected)).toBe('');
