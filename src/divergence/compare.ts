@@ -1,6 +1,7 @@
 /** Compare the arms at one step: the newest position's row of every hook, and every visible row of the cache. */
 import type { Hook } from '../graph/hooks.ts';
 import { newestRow } from '../model/activation-rows.ts';
+import type { FloatArray } from '../model/arrays.ts';
 import type { Arm, ArmStep } from '../model/arms.ts';
 import { type Activation, isCacheHook } from '../model/executor.ts';
 import type { StorageType } from '../numerics/types.ts';
@@ -32,14 +33,34 @@ export function compareStep(
     if (!left || !right) return [];
     const comparison = createComparison();
     const rowLength = left.dims[left.dims.length - 1];
-    const rows = (activation: Activation) => {
-      if (!isCacheHook(hook.name)) return newestRow(hook, activation);
-      const { data, dims } = activation;
-      return data.subarray(firstVisible(windows[hook.layer], dims[1]) * (data.length / dims[1]));
-    };
+    const rows = (activation: Activation) => comparedRows(hook, activation, windows);
     accumulate(comparison, rows(left), rows(right), { dtype: left.dtype, rowLength });
     return [{ hook, dtype: left.dtype, statistics: finish(comparison) }];
   });
+}
+
+/** True if some element of these hooks differs; ends at the first. Arguments as of `compareStep`. */
+export function stepDiffers(
+  hooks: readonly Hook[],
+  cached: ArmStep,
+  uncached: ArmStep,
+  windows: readonly (number | null)[],
+): boolean {
+  return hooks.some((hook) => {
+    const left = comparedRows(hook, cached.activations.get(hook.name)!, windows);
+    const right = comparedRows(hook, uncached.activations.get(hook.name)!, windows);
+    for (let i = 0; i < left.length; i++) {
+      if (left[i] !== right[i] && !(Number.isNaN(left[i]) && Number.isNaN(right[i]))) return true;
+    }
+    return false;
+  });
+}
+
+/** The newest row of a hook, or all rows of the cache that the newest position sees. */
+function comparedRows(hook: Hook, activation: Activation, windows: readonly (number | null)[]): FloatArray {
+  if (!isCacheHook(hook.name)) return newestRow(hook, activation);
+  const { data, dims } = activation;
+  return data.subarray(firstVisible(windows[hook.layer], dims[1]) * (data.length / dims[1]));
 }
 
 /** The oldest row that the newest of n positions sees. */

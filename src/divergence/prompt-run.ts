@@ -13,7 +13,7 @@ import type { FloatArray } from '../model/arrays.ts';
 import { type Capture, captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
 import { forward } from '../model/plans.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
-import { type ArmAtStep, compareStep, firstDifferingHead, type HookComparison } from './compare.ts';
+import { type ArmAtStep, compareStep, firstDifferingHead, type HookComparison, stepDiffers } from './compare.ts';
 import { attribute, bitEqual, layerOutputs } from './counterfactual.ts';
 import { compareLogits, oracleErrors, totalVariation } from './metrics/logits.ts';
 import { describeOperation, findOrigins, readsCache } from './operations.ts';
@@ -153,13 +153,13 @@ class PromptRun {
     this.uncachedLogits.push(uncached.step.logits);
     this.cachedLogits.push(cached.step.logits);
     // Every hook, whatever was asked for: whether a step differs must not depend on what is written.
-    const compared = compareStep(
-      this.sets.allHooks,
-      cached.step,
-      uncached.step,
-      options.executor.config.slidingWindows,
-    );
-    const differs = compared.some((item) => item.statistics.n_differ > 0);
+    const { slidingWindows } = options.executor.config;
+    const found = result.origins.length > 0;
+    const detailed = found ? this.sets.afterOrigin : this.sets.allHooks;
+    const compared = compareStep(detailed, cached.step, uncached.step, slidingWindows);
+    const differs =
+      compared.some((item) => item.statistics.n_differ > 0) ||
+      (found && stepDiffers(this.sets.otherCacheRows, cached.step, uncached.step, slidingWindows));
     if (differs && result.origins.length === 0)
       result.origins = this.origins(step, compared, cached.step, uncached.step);
     this.countNonfinite(compared);
@@ -380,6 +380,10 @@ interface CaptureSets {
   allHooks: Hook[];
   /** Every hook but the opt-in ones. */
   all: Capture;
+  /** Once the first divergence is known: rows of the cache that nobody asked for need no figures … */
+  afterOrigin: Hook[];
+  /** … only whether they differ. */
+  otherCacheRows: Hook[];
 }
 
 const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
@@ -388,11 +392,17 @@ const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
 function captureSets(options: PromptRunOptions): CaptureSets {
   const known = knownSets.get(options);
   if (known) return known;
-  const optional = new Set(options.hooks.map((hook) => hook.name));
+  const wanted = new Set(options.hooks.map((hook) => hook.name));
   const allHooks = modelHooks(options.executor.config).filter(
-    (hook) => !hook.definition.optIn || optional.has(hook.name),
+    (hook) => !hook.definition.optIn || wanted.has(hook.name),
   );
-  const sets = { allHooks, all: { hooks: new Set(allHooks.map((hook) => hook.name)) } };
+  const isOther = ({ name }: Hook) => isCacheHook(name) && !wanted.has(name);
+  const sets = {
+    allHooks,
+    all: { hooks: new Set(allHooks.map((hook) => hook.name)) },
+    afterOrigin: allHooks.filter((hook) => !isOther(hook)),
+    otherCacheRows: allHooks.filter(isOther),
+  };
   knownSets.set(options, sets);
   return sets;
 }
