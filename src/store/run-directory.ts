@@ -22,10 +22,14 @@ export interface Manifest {
   provenance: Record<string, unknown>;
 }
 
-interface Closable {
-  finish(): void;
+interface Publishable {
   publish(): void;
   abort(): void;
+}
+
+/** A writer that has a footer to write before its file is complete. */
+interface Closable extends Publishable {
+  finish(): void;
 }
 
 /** An open run. Nothing appears under a final name before `publish`, except what `writeJson` publishes by itself. */
@@ -85,17 +89,31 @@ export class RunDirectory {
   publish(controls: unknown, manifest: Omit<Manifest, 'schemaVersion'>): void {
     // All files are complete, and on the disk, before the first one gets its name.
     for (const writer of this.open) writer.finish();
-    for (const writer of this.open.splice(0)) writer.publish();
-    this.writeJson('controls.json', controls);
-    this.writeJson('manifest.json', { schemaVersion, ...manifest });
+    const complete: Publishable[] = [...this.open];
+    try {
+      complete.push(this.jsonFile('controls.json', controls));
+      complete.push(this.jsonFile('manifest.json', { schemaVersion, ...manifest }));
+    } catch (error) {
+      for (const file of complete) file.abort();
+      throw error;
+    }
+    for (const file of complete) file.publish();
+    this.open.length = 0;
+    this.files.push('controls.json', 'manifest.json');
   }
 
   /** Publish one JSON file. */
   writeJson(name: string, value: unknown): void {
+    this.jsonFile(name, value).publish();
+    this.files.push(name);
+  }
+
+  /** A complete JSON file that is not yet under its name. */
+  private jsonFile(name: string, value: unknown): PartialFile {
     const file = new PartialFile(join(this.path, name));
     file.write(new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`));
-    file.publish();
-    this.files.push(name);
+    file.sync();
+    return file;
   }
 
   /** Remove everything that is not published; an empty folder goes too. */

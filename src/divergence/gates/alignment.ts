@@ -134,6 +134,8 @@ function checkVisibleKeys(context: GateContext, run: Captured, layer: number, ar
       const position = run.start + row;
       const base = (head * rows + row) * keys;
       for (let key = 0; key < keys; key++) {
+        // NaN says nothing about the mask; the finite gate counts it.
+        if (Number.isNaN(data[base + key])) continue;
         const hidden = data[base + key] === -Infinity && !overflowed(context, run, layer, head, row, key);
         found.add(
           hidden !== sees(window, position, key),
