@@ -101,9 +101,9 @@ export const results = {
     differingSteps: count.nullable().describe('steps in which at least one compared bit differs'),
     tieFlips: count.nullable().describe('flips with an exact tie in one arm'),
     firstFlipSteps: z.array(count).nullable(),
-    kl: measure.nullable(),
-    tv: measure.nullable(),
-    l2: measure.nullable(),
+    kl: measure.nullable().describe('mean over counted steps of KL(uncached ‖ cached), nats; null without a step'),
+    tv: measure.nullable().describe('mean total variation'),
+    l2: measure.nullable().describe('mean L2 of the difference of mean-centred logits'),
     oracle: z.strictObject({ cached: measure, uncached: measure }).nullable(),
     drift: z.array(drift).nullable(),
     widestFlips: z

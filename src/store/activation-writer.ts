@@ -19,7 +19,7 @@ import {
 } from 'apache-arrow';
 import { float16Bits } from '../numerics/half.ts';
 import type { StorageType } from '../numerics/types.ts';
-import { BatchFile } from './arrow-writer.ts';
+import { BatchFile, RowWriter } from './arrow-writer.ts';
 import { manifestKey } from './schemas.ts';
 
 /** One captured row of a hook. */
@@ -51,8 +51,8 @@ const bytesPerBatch = 8 * 1024 * 1024;
 const arms = ['cached', 'uncached'];
 
 /** Writes rows of one kind. */
-export class ActivationWriter {
-  private readonly file: BatchFile;
+export class ActivationWriter extends RowWriter {
+  protected readonly file: BatchFile;
   private readonly options: ActivationFileOptions;
   private readonly valueType: DataType;
   private readonly text: {
@@ -65,6 +65,7 @@ export class ActivationWriter {
   private bytes = 0;
 
   constructor(path: string, options: ActivationFileOptions) {
+    super();
     this.options = options;
     const size = options.shape.includes(null) ? null : options.shape.reduce<number>((a, b) => a * (b ?? 1), 1);
     const item = new Field('item', elementType(options.dtype), false);
@@ -106,27 +107,7 @@ export class ActivationWriter {
     if (this.bytes >= bytesPerBatch) this.flush();
   }
 
-  /** Write what is left and the footer. */
-  finish(): void {
-    this.flush();
-    this.file.finish();
-  }
-
-  /** Give the finished file its name. */
-  publish(): void {
-    this.file.publish();
-  }
-
-  close(): void {
-    this.finish();
-    this.publish();
-  }
-
-  abort(): void {
-    this.file.abort();
-  }
-
-  private flush(): void {
+  protected flush(): void {
     const { rows } = this;
     if (rows.length === 0) return;
     const integers = (pick: (row: ActivationRow) => number) => Int32Array.from(rows, pick);

@@ -82,29 +82,12 @@ export class BatchFile {
   }
 }
 
-/** Rows of one of the contract's tables. */
-export class TableWriter<T extends TableName> {
-  private readonly file: BatchFile;
-  private readonly columns: [string, ColumnBuffer][];
-  private rows = 0;
+/** A file written batch by batch: what all writers of rows share. */
+export abstract class RowWriter {
+  protected abstract readonly file: BatchFile;
 
-  constructor(path: string, table: T, identity: unknown, dictionaries: Dictionaries) {
-    const definitions = Object.entries<Column>(tables[table]);
-    this.columns = definitions.map(([name, column], id) => [
-      name,
-      columnBuffer(name, column, dictionaries[name] ?? [], id),
-    ]);
-    const fields = this.columns.map(([name, buffer], i) => new Field(name, buffer.type, definitions[i][1].nullable));
-    this.file = new BatchFile(path, new Schema(fields, new Map([[manifestKey, JSON.stringify(identity)]])));
-  }
-
-  /** Add one row. */
-  add(row: Row<T>): void {
-    const values: Record<string, unknown> = row;
-    for (const [name, buffer] of this.columns) buffer.append(values[name]);
-    this.rows += 1;
-    if (this.rows >= rowsPerBatch) this.flush();
-  }
+  /** Write the rows collected so far as one batch. */
+  protected abstract flush(): void;
 
   /** Write what is left and the footer. */
   finish(): void {
@@ -125,8 +108,34 @@ export class TableWriter<T extends TableName> {
   abort(): void {
     this.file.abort();
   }
+}
 
-  private flush(): void {
+/** Rows of one of the contract's tables. */
+export class TableWriter<T extends TableName> extends RowWriter {
+  protected readonly file: BatchFile;
+  private readonly columns: [string, ColumnBuffer][];
+  private rows = 0;
+
+  constructor(path: string, table: T, identity: unknown, dictionaries: Dictionaries) {
+    super();
+    const definitions = Object.entries<Column>(tables[table]);
+    this.columns = definitions.map(([name, column], id) => [
+      name,
+      columnBuffer(name, column, dictionaries[name] ?? [], id),
+    ]);
+    const fields = this.columns.map(([name, buffer], i) => new Field(name, buffer.type, definitions[i][1].nullable));
+    this.file = new BatchFile(path, new Schema(fields, new Map([[manifestKey, JSON.stringify(identity)]])));
+  }
+
+  /** Add one row. */
+  add(row: Row<T>): void {
+    const values: Record<string, unknown> = row;
+    for (const [name, buffer] of this.columns) buffer.append(values[name]);
+    this.rows += 1;
+    if (this.rows >= rowsPerBatch) this.flush();
+  }
+
+  protected flush(): void {
     if (this.rows === 0) return;
     this.file.write(
       this.columns.map(([, buffer]) => buffer.take()),

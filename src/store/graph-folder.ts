@@ -6,6 +6,7 @@ import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { InputError } from '../errors.ts';
 import { type ExportOptions, exportGraphs, type GraphManifest, graphManifestSchema } from '../graph/export.ts';
+import { selectHooks } from '../graph/hooks.ts';
 import { type KernelPreset, kernelPresets } from '../graph/kernels.ts';
 import type { RoundingPolicy } from '../graph/rounding.ts';
 import { guard, PartialFile, prepareFolder } from './files.ts';
@@ -88,6 +89,12 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
       'export the graphs again from this checkpoint',
     );
   }
+  if (manifest.architecture !== checkpoint.config.modelType) {
+    throw new InputError(
+      `${file}: architecture: found ${JSON.stringify(manifest.architecture)}, the checkpoint is ${checkpoint.config.modelType}`,
+    );
+  }
+  checkHooks(file, hooks, checkpoint);
   const graphs = exportGraphs({ checkpoint, policy, kernels, hooks, singleFile: layout === 'single-file' });
   const entries = graphs.map(({ entry }) => entry);
   if (JSON.stringify(manifest.graphs) !== JSON.stringify(entries)) {
@@ -98,6 +105,15 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
   }
   for (const { file: name, bytes } of graphs) checkGraph(join(dir, name), bytes);
   return { checkpoint, policy, kernels };
+}
+
+/** What is no hook is the file's fault here, not the command line's. */
+function checkHooks(file: string, hooks: string, { config }: Checkpoint): void {
+  try {
+    selectHooks(hooks, config);
+  } catch {
+    throw new InputError(`${file}: hooks: found ${JSON.stringify(hooks)}, expected hooks of this model`);
+  }
 }
 
 function checkGraph(path: string, expected: Uint8Array): void {

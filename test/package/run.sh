@@ -6,20 +6,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
-
-succeeds() {
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "  ok    $name"
-    passed=$((passed + 1))
-  else
-    echo "  FAIL  $name: $(tail -n 5 <<<"$output")"
-    failed=$((failed + 1))
-  fi
-}
+source "$root/test/counting.sh"
 
 echo 'Package'
 (cd "$root" && npm pack --silent --ignore-scripts --pack-destination "$work" >/dev/null)

@@ -34,8 +34,7 @@ tsx=(node "$root/node_modules/tsx/dist/cli.mjs")
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
+source "$root/test/counting.sh"
 
 # Run a check, show what failed and its count; a check without a count is one failure.
 count() {
@@ -51,19 +50,6 @@ count() {
     if [ "$status" -ne 0 ] && [ "${BASH_REMATCH[2]}" -eq 0 ]; then failed=$((failed + 1)); fi
   else
     echo "  FAIL  $name: ended with exit code $status and no count"
-    failed=$((failed + 1))
-  fi
-}
-
-# One claim: the command succeeds.
-succeeds() {
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "  ok    $name"
-    passed=$((passed + 1))
-  else
-    echo "  FAIL  $name: $(tail -n 5 <<<"$output")"
     failed=$((failed + 1))
   fi
 }

@@ -82,6 +82,12 @@ describe('a graph folder is refused', async () => {
     ['with a graph.json that is not JSON', (dir) => writeFileSync(join(dir, 'graph.json'), '{'), /not valid JSON/],
     ['of another version', json({ schemaVersion: 2 }), /schemaVersion/],
     ['with an unknown key', json({ weightsFrom: '/etc' }), /weightsFrom/],
+    [
+      'of another architecture',
+      json({ architecture: 'gemma2' }),
+      /architecture: found "gemma2", the checkpoint is llama/,
+    ],
+    ['with a hook that is none', json({ hooks: 'blocks.9.*' }), /hooks: found "blocks\.9\.\*"/],
     ['with an unknown preset', json({ kernels: 'magic' }), /kernels: found "magic"/],
     ['with an absolute path', json({ checkpoint: { ...manifest.checkpoint, path: tiny } }), /expected a relative path/],
     ['of a checkpoint that is not there', json({ checkpoint: { ...manifest.checkpoint, path: '../none' } }), /none/],
