@@ -1,24 +1,17 @@
-/**
- * One prompt through both arms: teacher-forced on the uncached arm's tokens, then the cached arm's own continuation.
- *
- * One pass serves both protocols, because the first free-running divergence is the first teacher-forced flip. Every hook
- * is compared in every step, so that neither the first differing operation nor the share of differing steps depends on
- * which rows were asked for.
- */
-import { createHash } from 'node:crypto';
-import { type Hook, hookName, modelHooks } from '../graph/hooks.ts';
+import { type Hook, hookName } from '../graph/hooks.ts';
 import { activationRecord, rowCount } from '../model/activation-rows.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { type Capture, captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
-import { forward } from '../model/plans.ts';
+import { captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
+import { type CaptureSets, captureSets } from './capture-sets.ts';
 import { type ArmAtStep, compareStep, firstDifferingHead, type HookComparison, stepDiffers } from './compare.ts';
-import { attribute, bitEqual, layerOutputs } from './counterfactual.ts';
+import { attribute, layerOutputs } from './counterfactual.ts';
 import { compareLogits, oracleErrors, totalVariation } from './metrics/logits.ts';
 import { describeOperation, findOrigins, readsCache } from './operations.ts';
 import { oracleLogits } from './oracle.ts';
 import type { PromptResult, StepRecord } from './rows.ts';
+import { spotCheck } from './spot-check.ts';
 import type { Origin } from './summary.ts';
 
 /** What every prompt of a run shares. */
@@ -65,7 +58,6 @@ class PromptRun {
   private readonly uncachedLogits: FloatArray[] = [];
   private readonly cachedLogits: FloatArray[] = [];
   private readonly limit: number;
-  private readonly standInRows: number;
 
   constructor(options: PromptRunOptions, prompt: PromptInput, plan: UncachedPlan) {
     const { executor, decodeRows, maxNewTokens } = options;
@@ -76,10 +68,9 @@ class PromptRun {
     // The last token that is decided is never run, so it needs no row.
     const wanted = prompt.continuation ? prompt.continuation.length : maxNewTokens;
     this.limit = Math.max(1, Math.min(wanted, maxPositions - prompt.tokens.length + 1));
-    this.standInRows = Math.max(2, decodeRows);
     const capacity = prompt.tokens.length + this.limit - 1;
     this.cached = Arm.cached(executor, capacity, decodeRows);
-    this.uncached = Arm.uncached(executor, capacity, plan, this.standInRows);
+    this.uncached = Arm.uncached(executor, capacity, plan, Math.max(2, decodeRows));
     this.sets = captureSets(options);
     this.result = {
       index: prompt.index,
@@ -99,7 +90,14 @@ class PromptRun {
   async run(): Promise<PromptResult> {
     const { result } = this;
     const forced = await this.teacherForced();
-    if (this.plan === 'stand-in') await this.spotCheck(forced);
+    if (this.plan === 'stand-in') {
+      const { executor } = this.options;
+      const { cache } = this.uncached;
+      const { id, tokens } = this.prompt;
+      result.spotChecks = await spotCheck({
+        ...{ executor, cache, forced, id, promptLength: tokens.length, logits: this.uncachedLogits },
+      });
+    }
     if (result.spotChecks.failed > 0) return result;
     await this.addOracleErrors(forced);
     if (this.options.mode !== 'teacher-forced' && this.prompt.continuation === null) await this.freeRunning(forced);
@@ -274,37 +272,6 @@ class PromptRun {
     });
   }
 
-  /**
-   * Recompute a sample the honest way: one full forward at the end checks the K/V rows and the logits of every step
-   * (row i of a forward equals the last row of a forward over i + 1 rows: the prefix gate), and one step in the middle
-   * is recomputed in full by itself.
-   */
-  private async spotCheck(forced: readonly number[]): Promise<void> {
-    const { prompt, result, options } = this;
-    const { layers, vocabSize } = options.executor.config;
-    const first = prompt.tokens.length;
-    const last = forced.length - 1;
-    const middle = first + 1 + (keyOf(prompt.id) % Math.max(1, last - first));
-    for (const n of new Set([Math.min(middle, last), last])) {
-      const cache = options.executor.newCache(n);
-      const tokens = forced.slice(0, n);
-      const honest = await forward(options.executor, {
-        ...{ tokens, start: 0, cache, kernel: 'prefill', capture: captureNothing },
-      });
-      const row = (at: number) => honest.logits!.subarray((at - 1) * vocabSize, at * vocabSize);
-      const checked = n === last ? Array.from({ length: n - first + 1 }, (_, step) => first + step) : [n];
-      let equal = checked.every((length) => bitEqual(row(length), this.uncachedLogits[length - first]));
-      // Rows that a later step of the stand-in may have rewritten are equal too, or the stand-in is not exact.
-      for (let layer = 0; layer < layers && equal; layer++) {
-        const own = this.uncached.cache.view(layer, n);
-        const other = cache.view(layer, n);
-        equal = bitEqual(own.keys, other.keys) && bitEqual(own.values, other.values);
-      }
-      result.spotChecks.steps += 1;
-      if (!equal) result.spotChecks.failed += 1;
-    }
-  }
-
   private async addOracleErrors(forced: readonly number[]): Promise<void> {
     const { oracle, executor } = this.options;
     if (!oracle) return;
@@ -374,40 +341,4 @@ class PromptRun {
   private ends(token: number): boolean {
     return !this.options.ignoreEos && this.options.executor.config.eosTokenIds.includes(token);
   }
-}
-
-interface CaptureSets {
-  allHooks: Hook[];
-  /** Every hook but the opt-in ones. */
-  all: Capture;
-  /** Once the first divergence is known: rows of the cache that nobody asked for need no figures … */
-  afterOrigin: Hook[];
-  /** … only whether they differ. */
-  otherCacheRows: Hook[];
-}
-
-const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
-
-/** The hook sets of a run, made once: sessions are found by the identity of the set. */
-function captureSets(options: PromptRunOptions): CaptureSets {
-  const known = knownSets.get(options);
-  if (known) return known;
-  const wanted = new Set(options.hooks.map((hook) => hook.name));
-  const allHooks = modelHooks(options.executor.config).filter(
-    (hook) => !hook.definition.optIn || wanted.has(hook.name),
-  );
-  const isOther = ({ name }: Hook) => isCacheHook(name) && !wanted.has(name);
-  const sets = {
-    allHooks,
-    all: { hooks: new Set(allHooks.map((hook) => hook.name)) },
-    afterOrigin: allHooks.filter((hook) => !isOther(hook)),
-    otherCacheRows: allHooks.filter(isOther),
-  };
-  knownSets.set(options, sets);
-  return sets;
-}
-
-/** A number from a prompt's id, so that the choice of a spot check does not depend on its index. */
-function keyOf(id: string): number {
-  return createHash('sha256').update(id, 'utf8').digest().readUInt32BE(0);
 }
