@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from model import Llama
+from model import Decoder
 
 
 def final_answer(text):
@@ -45,7 +45,7 @@ def generate(model, tokens, end, temperature=0.0, generator=None):
 def load(checkpoint):
     """The model of a checkpoint folder, its bfloat16 weights in float32, and its tokenizer."""
     with open(os.path.join(checkpoint, "config.json"), encoding="utf-8") as file:
-        model = Llama(json.load(file))
+        model = Decoder(json.load(file))
     weights = load_file(os.path.join(checkpoint, "model.safetensors"))
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return model, Tokenizer.from_file(os.path.join(checkpoint, "tokenizer.json"))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from model import Llama
+from model import Decoder
 from problems import problem
 from shapes import SHAPES
 from tokenizer import BEGIN, END, train_tokenizer
@@ -113,7 +113,7 @@ def main():
     torch.set_num_threads(options.threads)
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(seed)
-    model = Llama(shape["config"])
+    model = Decoder(shape["config"])
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimizers = [Muon(matrices, MATRIX_RATE), torch.optim.AdamW(others, OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0)]
