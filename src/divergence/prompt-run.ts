@@ -1,3 +1,7 @@
+/**
+ * One prompt through both arms. Passes are made step by step; on a tape (`model/tape.ts`) the same code runs once per stage,
+ * and what a step compares is collected over the stages.
+ */
 import { type Hook, hookName } from '../graph/hooks.ts';
 import { activationRecord, rowCount } from '../model/activation-rows.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
@@ -5,12 +9,13 @@ import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
 import { type CaptureSets, captureSets } from './capture-sets.ts';
-import { type ArmAtStep, compareStep, firstDifferingHead, type HookComparison, stepDiffers } from './compare.ts';
-import { attribute, layerOutputs } from './counterfactual.ts';
+import { type ArmAtStep, compareStep, type HookComparison, stepDiffers } from './compare.ts';
+import { attribute, type LayerAttribution, layerOutputs } from './counterfactual.ts';
 import { compareLogits, oracleErrors, totalVariation } from './metrics/logits.ts';
-import { describeOperation, findOrigins, readsCache } from './operations.ts';
+import { findOrigins } from './operations.ts';
 import { oracleLogits } from './oracle.ts';
-import type { PromptResult, StepRecord } from './rows.ts';
+import { originOf } from './origins.ts';
+import type { ArmActivation, LayerRecord, PromptResult, StepRecord } from './rows.ts';
 import { spotCheck } from './spot-check.ts';
 import type { Origin } from './summary.ts';
 
@@ -41,26 +46,52 @@ export interface PromptInput {
 
 /** Run one prompt. If a spot check finds the stand-in wrong, its rows are discarded and the prompt is recomputed in full. */
 export async function runPrompt(options: PromptRunOptions, prompt: PromptInput): Promise<PromptResult> {
-  const result = await new PromptRun(options, prompt, options.uncachedPlan).run();
+  const run = new PromptRun(options, prompt, options.uncachedPlan);
+  await run.observe();
+  const result = run.conclude();
   if (result.spotChecks.failed === 0 || result.recomputed) return result;
-  const honest = await new PromptRun(options, prompt, 'recompute').run();
-  return { ...honest, spotChecks: result.spotChecks };
+  const honest = new PromptRun(options, prompt, 'recompute');
+  await honest.observe();
+  return { ...honest.conclude(), spotChecks: result.spotChecks };
 }
 
-class PromptRun {
+/** What one teacher-forced step has found so far. */
+interface StepFindings {
+  differs: boolean;
+  /** Whether the residual stream differs where a stage hands it to the next, by hook. */
+  handedOn: Map<string, boolean>;
+  layers: { record: LayerRecord; asked: boolean }[];
+  origins: Origin[];
+  nonfinite: PromptResult['nonfinite'];
+  activations: ArmActivation[];
+  /** Of the step that has logits. */
+  record: StepRecord | null;
+}
+
+/** Both arms at the stage at hand, and the logits of their steps. */
+interface Arms {
+  cached: Arm;
+  uncached: Arm;
+  cachedLogits: FloatArray[];
+  uncachedLogits: FloatArray[];
+}
+
+/** `observe` makes the passes, on a tape once per stage; `conclude` then says what was found. */
+export class PromptRun {
   private readonly options: PromptRunOptions;
   private readonly prompt: PromptInput;
   private readonly plan: UncachedPlan;
-  private readonly cached: Arm;
-  private readonly uncached: Arm;
   private readonly sets: CaptureSets;
-  private readonly result: PromptResult;
-  private readonly uncachedLogits: FloatArray[] = [];
-  private readonly cachedLogits: FloatArray[] = [];
   private readonly limit: number;
+  private readonly capacity: number;
+  private readonly steps: StepFindings[] = [];
+  private readonly checked = new Map<number, boolean>();
+  private forced: number[] = [];
+  private freeRunningSteps: StepRecord[] = [];
+  private tokensCached: number[] | null = null;
 
   constructor(options: PromptRunOptions, prompt: PromptInput, plan: UncachedPlan) {
-    const { executor, decodeRows, maxNewTokens } = options;
+    const { executor, maxNewTokens } = options;
     const { maxPositions } = executor.config;
     this.options = options;
     this.prompt = prompt;
@@ -68,116 +99,151 @@ class PromptRun {
     // The last token that is decided is never run, so it needs no row.
     const wanted = prompt.continuation ? prompt.continuation.length : maxNewTokens;
     this.limit = Math.max(1, Math.min(wanted, maxPositions - prompt.tokens.length + 1));
-    const capacity = prompt.tokens.length + this.limit - 1;
-    this.cached = Arm.cached(executor, capacity, decodeRows);
-    this.uncached = Arm.uncached(executor, capacity, plan, Math.max(2, decodeRows));
+    this.capacity = prompt.tokens.length + this.limit - 1;
     this.sets = captureSets(options);
-    this.result = {
+  }
+
+  /** Make every pass of the prompt and compare what it captured. */
+  async observe(): Promise<void> {
+    const { executor, mode } = this.options;
+    const arms = this.newArms();
+    this.forced = await this.teacherForced(arms);
+    if (this.plan === 'stand-in') {
+      const { id, tokens } = this.prompt;
+      const checks = await spotCheck({
+        ...{ executor, cache: arms.uncached.cache, forced: this.forced, id, promptLength: tokens.length },
+        logits: arms.uncachedLogits,
+      });
+      for (const [n, equal] of checks) this.checked.set(n, equal && (this.checked.get(n) ?? true));
+      if ([...checks.values()].includes(false)) return;
+    }
+    await this.addOracleErrors(arms);
+    if (mode !== 'teacher-forced' && this.prompt.continuation === null) await this.freeRunning(arms);
+  }
+
+  /** Everything found, in the order of the steps. */
+  conclude(): PromptResult {
+    const { prompt, steps, checked } = this;
+    const first = steps.find(({ origins }) => origins.length > 0);
+    const onlyFree = this.options.mode === 'free-running';
+    const nonfinite: PromptResult['nonfinite'] = { elements: 0, nan: 0, hook: null };
+    for (const step of steps) addNonfinite(nonfinite, step.nonfinite);
+    const forcedSteps = steps.flatMap(({ record, differs }) => (record ? [{ ...record, differs }] : []));
+    const tokensUncached = this.forced.slice(prompt.tokens.length);
+    return {
       index: prompt.index,
       prompt: prompt.id,
-      steps: [],
-      layers: [],
-      activations: [],
-      tokensCached: [],
-      tokensUncached: [],
-      origins: [],
-      nonfinite: { elements: 0, nan: 0, hook: null },
-      spotChecks: { steps: 0, failed: 0 },
-      recomputed: plan === 'recompute',
+      steps: [...(onlyFree ? [] : forcedSteps), ...this.freeRunningSteps],
+      // What was asked for, and the operations named as the first divergence.
+      layers: onlyFree
+        ? []
+        : steps.flatMap((step) =>
+            step.layers.filter(({ asked }) => asked || step === first).map(({ record }) => record),
+          ),
+      activations: steps.flatMap(({ activations }) => activations),
+      tokensCached: this.tokensCached ?? [...tokensUncached],
+      tokensUncached,
+      origins: first?.origins ?? [],
+      nonfinite,
+      spotChecks: { steps: checked.size, failed: [...checked.values()].filter((equal) => !equal).length },
+      recomputed: this.plan === 'recompute',
     };
   }
 
-  async run(): Promise<PromptResult> {
-    const { result } = this;
-    const forced = await this.teacherForced();
-    if (this.plan === 'stand-in') {
-      const { executor } = this.options;
-      const { cache } = this.uncached;
-      const { id, tokens } = this.prompt;
-      result.spotChecks = await spotCheck({
-        ...{ executor, cache, forced, id, promptLength: tokens.length, logits: this.uncachedLogits },
-      });
-    }
-    if (result.spotChecks.failed > 0) return result;
-    await this.addOracleErrors(forced);
-    if (this.options.mode !== 'teacher-forced' && this.prompt.continuation === null) await this.freeRunning(forced);
-    if (this.options.mode === 'free-running') {
-      result.steps = result.steps.filter((row) => row.protocol === 'free-running');
-      result.layers = [];
-    }
-    return result;
+  private newArms(): Arms {
+    const { executor, decodeRows } = this.options;
+    return {
+      cached: Arm.cached(executor, this.capacity, decodeRows),
+      uncached: Arm.uncached(executor, this.capacity, this.plan, Math.max(2, decodeRows)),
+      cachedLogits: [],
+      uncachedLogits: [],
+    };
   }
 
   /** Both arms on the uncached arm's tokens. Returns the forced sequence: prompt and new tokens. */
-  private async teacherForced(): Promise<number[]> {
-    const { result, prompt } = this;
+  private async teacherForced(arms: Arms): Promise<number[]> {
+    const { cached, uncached } = arms;
+    const { prompt } = this;
     const tokens = [...prompt.tokens];
     for (let step = 0; step < this.limit; step++) {
       const capture = this.sets.all;
       const [u, c] =
         step === 0
-          ? [await this.uncached.prefill(tokens, capture), await this.cached.prefill(tokens, capture)]
-          : [await this.uncached.step(tokens, capture), await this.cached.step(tokens, capture)];
-      const tokenUncached = this.choose(u.logits, step);
-      const tokenCached = this.choose(c.logits, step);
-      await this.record(
-        step,
-        tokens[tokens.length - 1],
-        { arm: this.uncached, step: u },
-        { arm: this.cached, step: c },
-        tokenUncached,
-        tokenCached,
-      );
-      const next = prompt.continuation ? prompt.continuation[step] : tokenUncached;
+          ? [await uncached.prefill(tokens, capture), await cached.prefill(tokens, capture)]
+          : [await uncached.step(tokens, capture), await cached.step(tokens, capture)];
+      arms.uncachedLogits.push(u.logits);
+      arms.cachedLogits.push(c.logits);
+      await this.compare(step, tokens[tokens.length - 1], { arm: uncached, step: u }, { arm: cached, step: c });
+      const next = prompt.continuation ? prompt.continuation[step] : this.choose(u.logits, step);
       tokens.push(next);
       if (prompt.continuation === null && this.ends(next)) break;
     }
-    result.tokensUncached = tokens.slice(prompt.tokens.length);
-    result.tokensCached = [...result.tokensUncached];
     return tokens;
   }
 
-  private async record(
-    step: number,
-    newest: number,
-    uncached: ArmAtStep,
-    cached: ArmAtStep,
-    tokenUncached: number,
-    tokenCached: number,
-  ) {
-    const { result, options } = this;
-    const { layers } = options.executor.config;
-    const position = cached.step.n - 1;
-    this.uncachedLogits.push(uncached.step.logits);
-    this.cachedLogits.push(cached.step.logits);
+  /** Compare one step's captured hooks, and its logits where the pass had any. */
+  private async compare(step: number, newest: number, left: ArmAtStep, right: ArmAtStep): Promise<void> {
+    const { options, sets } = this;
+    const [uncached, cached] = [left.step, right.step];
+    this.steps[step] ??= newFindings();
+    const findings = this.steps[step];
     // Every hook, whatever was asked for: whether a step differs must not depend on what is written.
     const { slidingWindows } = options.executor.config;
-    const found = result.origins.length > 0;
-    const detailed = found ? this.sets.afterOrigin : this.sets.allHooks;
-    const compared = compareStep(detailed, cached.step, uncached.step, slidingWindows);
+    const found = this.originFound(step);
+    const captured = ({ name }: Hook) => cached.activations.has(name);
+    const detailed = (found ? sets.afterOrigin : sets.allHooks).filter(captured);
+    const compared = compareStep(detailed, cached, uncached, slidingWindows);
     const differs =
       compared.some((item) => item.statistics.n_differ > 0) ||
-      (found && stepDiffers(this.sets.otherCacheRows, cached.step, uncached.step, slidingWindows));
-    if (differs && result.origins.length === 0)
-      result.origins = this.origins(step, compared, cached.step, uncached.step);
-    this.countNonfinite(compared);
+      (found && stepDiffers(sets.otherCacheRows.filter(captured), cached, uncached, slidingWindows));
+    findings.differs ||= differs;
+    if (differs && !found) findings.origins.push(...this.origins(step, compared, cached, uncached));
+    for (const { hook, statistics } of compared) {
+      if (hook.definition.kind === 'embed' || hook.definition.kind === 'resid_post')
+        findings.handedOn.set(hook.name, statistics.n_differ > 0);
+    }
+    countNonfinite(findings.nonfinite, compared);
+    await this.addLayers(step, left, right, compared);
+    if (uncached.logits.length > 0) {
+      const tokens = [cached, uncached].map(({ logits }) => this.choose(logits, step));
+      findings.record = this.stepRecord('teacher-forced', step, cached.n - 1, cached.logits, uncached.logits, tokens);
+    }
+    if (options.saveActivations) this.saveActivations(step, newest, uncached, cached);
+  }
 
-    const attribution = new Map<string, { added: number; viaHistory: number; viaResidual: number }>();
-    if (step > 0 && options.mode !== 'free-running') {
-      for (let layer = 0; layer < layers; layer++) {
-        const outputs = await layerOutputs(options.executor, layer, uncached, cached);
+  /** True if an earlier step has an origin among the hooks at hand: later ones are not the first. */
+  private originFound(step: number): boolean {
+    const { tape } = this.options.executor.options;
+    return this.steps
+      .slice(0, step)
+      .some(({ origins }) => origins.some(({ layer }) => tape === undefined || layer === tape.stage));
+  }
+
+  /** Rows of layers.arrow: the hooks that were asked for, and those that may turn out to be the first divergence. */
+  private async addLayers(
+    step: number,
+    uncached: ArmAtStep,
+    cached: ArmAtStep,
+    compared: readonly HookComparison[],
+  ): Promise<void> {
+    const { executor, mode, hooks } = this.options;
+    const attribution = new Map<string, LayerAttribution>();
+    if (step > 0 && mode !== 'free-running') {
+      for (const layer of executor.blocks) {
+        const outputs = await layerOutputs(executor, layer, uncached, cached);
         attribution.set(hookName('resid_post', layer), attribute(outputs));
       }
     }
-    // What was asked for, and the operations named as the first divergence.
-    const named = result.origins.filter((origin) => origin.step === step).map((origin) => origin.hook);
-    const wanted = new Set([...options.hooks.map((hook) => hook.name), ...named]);
+    const findings = this.steps[step];
+    const wanted = new Set(hooks.map((hook) => hook.name));
+    const named = new Set(findings.origins.map((origin) => origin.hook));
     for (const { hook, dtype, statistics } of compared) {
-      if (!wanted.has(hook.name)) continue;
+      const asked = wanted.has(hook.name);
+      if (!asked && !named.has(hook.name)) continue;
       const parts = attribution.get(hook.name);
-      result.layers.push({
+      const record: LayerRecord = {
         step,
-        position,
+        position: cached.step.n - 1,
         layer: hook.layer,
         hook: hook.name,
         kind: hook.definition.kind,
@@ -186,32 +252,8 @@ class PromptRun {
         added: parts?.added ?? null,
         viaHistory: parts?.viaHistory ?? null,
         viaResidual: parts?.viaResidual ?? null,
-      });
-    }
-    result.steps.push(
-      this.stepRecord(
-        'teacher-forced',
-        step,
-        position,
-        cached.step.logits,
-        uncached.step.logits,
-        tokenCached,
-        tokenUncached,
-        differs,
-      ),
-    );
-    if (options.saveActivations) this.saveActivations(step, newest, uncached.step, cached.step);
-  }
-
-  /** The row of every hook counts once; masked scores are −Infinity on purpose. */
-  private countNonfinite(compared: readonly HookComparison[]): void {
-    const { nonfinite } = this.result;
-    for (const { hook, statistics } of compared) {
-      if (isCacheHook(hook.name)) continue;
-      const found = hook.definition.kind === 'attn.attn_scores' ? statistics.nan : statistics.nonfinite;
-      nonfinite.elements += found;
-      nonfinite.nan += statistics.nan;
-      if (found > 0) nonfinite.hook ??= hook.name;
+      };
+      findings.layers.push({ record, asked });
     }
   }
 
@@ -221,9 +263,7 @@ class PromptRun {
     position: number,
     cached: FloatArray,
     uncached: FloatArray,
-    tokenCached: number,
-    tokenUncached: number,
-    differs: boolean | null,
+    [tokenCached, tokenUncached]: readonly number[],
   ): StepRecord {
     const { strategy } = this.options;
     return {
@@ -233,7 +273,7 @@ class PromptRun {
       tokenCached,
       tokenUncached,
       flip: tokenCached !== tokenUncached,
-      differs,
+      differs: null,
       divergedBefore: false,
       logits: compareLogits(cached, uncached, this.options.executor.compute),
       tvProcessed:
@@ -247,78 +287,58 @@ class PromptRun {
   }
 
   private origins(step: number, compared: readonly HookComparison[], cached: ArmStep, uncached: ArmStep): Origin[] {
+    const { prompt, steps, sets, options } = this;
     const byName = new Map(compared.map((item) => [item.hook.name, item]));
     const differs = (name: string) => {
       const item = byName.get(name);
-      return item ? item.statistics.n_differ > 0 : null;
+      return item ? item.statistics.n_differ > 0 : (steps[step].handedOn.get(name) ?? null);
     };
-    return findOrigins(this.sets.allHooks, differs).map((hook) => {
-      const { statistics } = byName.get(hook.name)!;
-      const left = cached.activations.get(hook.name)!;
-      const right = uncached.activations.get(hook.name)!;
-      return {
-        prompt: this.prompt.id,
-        promptIndex: this.prompt.index,
-        step,
-        hook: hook.name,
-        operation: describeOperation(hook),
-        layer: hook.layer,
-        head: firstDifferingHead(hook, left, right),
-        nDiffer: statistics.n_differ,
-        nElements: statistics.n_elements,
-        maxUlp: statistics.max_ulp,
-        readsCache: readsCache(hook),
-      };
-    });
+    return findOrigins(sets.allHooks, options.executor.config, differs).map((hook) =>
+      originOf({ prompt, step, compared: byName.get(hook.name)!, cached, uncached, model: options.executor.config }),
+    );
   }
 
-  private async addOracleErrors(forced: readonly number[]): Promise<void> {
+  private async addOracleErrors({ cachedLogits, uncachedLogits }: Arms): Promise<void> {
     const { oracle, executor } = this.options;
     if (!oracle) return;
     const first = this.prompt.tokens.length - 1;
     const { vocabSize } = executor.config;
-    const truth = await oracleLogits(oracle, forced.slice(0, -1), first);
-    this.result.steps.forEach((row, step) => {
+    const truth = await oracleLogits(oracle, this.forced.slice(0, -1), first);
+    if (!truth) return;
+    this.steps.forEach(({ record }, step) => {
+      if (!record) return;
       const exact = truth.subarray(step * vocabSize, (step + 1) * vocabSize);
-      const errors = oracleErrors(this.cachedLogits[step], this.uncachedLogits[step], exact);
-      row.errorCached = errors.cached;
-      row.errorUncached = errors.uncached;
-      row.errorCosine = errors.cosine;
+      const errors = oracleErrors(cachedLogits[step], uncachedLogits[step], exact);
+      record.errorCached = errors.cached;
+      record.errorUncached = errors.uncached;
+      record.errorCosine = errors.cosine;
     });
   }
 
   /** The cached arm on its own tokens: the teacher-forced rows up to the first flip, its own continuation after it. */
-  private async freeRunning(forced: readonly number[]): Promise<void> {
-    const { prompt, result, options } = this;
-    const shared = result.steps.slice();
+  private async freeRunning({ cached, uncachedLogits }: Arms): Promise<void> {
+    const { prompt, options, forced } = this;
+    const shared = this.steps.flatMap(({ record, differs }) => (record ? [{ ...record, differs }] : []));
     const flip = shared.findIndex((row) => row.flip);
     const common = flip < 0 ? shared : shared.slice(0, flip + 1);
-    for (const row of common) result.steps.push({ ...row, protocol: 'free-running' });
+    this.freeRunningSteps = common.map((row) => ({ ...row, protocol: 'free-running' }));
     if (flip < 0) return;
 
     const own = [...forced.slice(0, prompt.tokens.length + flip), shared[flip].tokenCached];
-    const arm = Arm.cached(options.executor, prompt.tokens.length + this.limit - 1, options.decodeRows);
-    arm.cache.copyFrom(this.cached.cache, prompt.tokens.length + flip);
+    const arm = Arm.cached(options.executor, this.capacity, options.decodeRows);
+    arm.cache.copyFrom(cached.cache, prompt.tokens.length + flip);
     for (let step = flip + 1; step < this.limit && !this.ends(own[own.length - 1]); step++) {
       const { logits } = await arm.step(own, captureNothing);
       const token = this.choose(logits, step);
-      const other = this.uncachedLogits[step];
+      const other = uncachedLogits[step];
       if (other) {
-        const row = this.stepRecord(
-          'free-running',
-          step,
-          own.length - 1,
-          logits,
-          other,
-          token,
-          shared[step].tokenUncached,
-          null,
-        );
-        result.steps.push({ ...row, flip: null, divergedBefore: true });
+        const tokens = [token, shared[step].tokenUncached];
+        const row = this.stepRecord('free-running', step, own.length - 1, logits, other, tokens);
+        this.freeRunningSteps.push({ ...row, flip: null, divergedBefore: true });
       }
       own.push(token);
     }
-    result.tokensCached = own.slice(prompt.tokens.length);
+    this.tokensCached = own.slice(prompt.tokens.length);
   }
 
   private saveActivations(step: number, token: number, uncached: ArmStep, cached: ArmStep): void {
@@ -329,7 +349,7 @@ class PromptRun {
         if (!activation) continue;
         const place = { step, position: source.n - 1, token };
         const newest = rowCount(hook, activation) - 1;
-        this.result.activations.push({ arm, ...activationRecord(hook, activation, newest, place) });
+        this.steps[step].activations.push({ arm, ...activationRecord(hook, activation, newest, place) });
       }
     }
   }
@@ -341,4 +361,31 @@ class PromptRun {
   private ends(token: number): boolean {
     return !this.options.ignoreEos && this.options.executor.config.eosTokenIds.includes(token);
   }
+}
+
+function newFindings(): StepFindings {
+  return {
+    differs: false,
+    handedOn: new Map(),
+    layers: [],
+    origins: [],
+    nonfinite: { elements: 0, nan: 0, hook: null },
+    activations: [],
+    record: null,
+  };
+}
+
+/** The row of every hook counts once; masked scores are −Infinity on purpose. */
+function countNonfinite(total: PromptResult['nonfinite'], compared: readonly HookComparison[]): void {
+  for (const { hook, statistics } of compared) {
+    if (isCacheHook(hook.name)) continue;
+    const elements = hook.definition.kind === 'attn.attn_scores' ? statistics.nan : statistics.nonfinite;
+    addNonfinite(total, { elements, nan: statistics.nan, hook: elements > 0 ? hook.name : null });
+  }
+}
+
+function addNonfinite(total: PromptResult['nonfinite'], { elements, nan, hook }: PromptResult['nonfinite']): void {
+  total.elements += elements;
+  total.nan += nan;
+  total.hook ??= hook;
 }

@@ -1,5 +1,6 @@
 /** Recompute a sample of a stand-in's steps the honest way. */
 import { createHash } from 'node:crypto';
+import { noLogits } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing, type Executor } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
@@ -14,7 +15,7 @@ export interface StandInRun {
   /** Prompt and new tokens; the last one was not run. */
   forced: readonly number[];
   promptLength: number;
-  /** Logits of every step: [d_vocab] each. */
+  /** Logits of every step: [d_vocab] each, or empty at a stage of a tape that has none. */
   logits: readonly FloatArray[];
   /** Id of the prompt: chooses the step in the middle, so that its index does not. */
   id: string;
@@ -23,28 +24,28 @@ export interface StandInRun {
 /**
  * One full forward at the end checks the K/V rows and the logits of every step (row i of a forward equals the last row of
  * a forward over i + 1 rows: the prefix gate), and one step in the middle is recomputed in full by itself.
+ * @returns by length, whether the stand-in was right (on a tape: at its stage).
  */
-export async function spotCheck(run: StandInRun): Promise<{ steps: number; failed: number }> {
+export async function spotCheck(run: StandInRun): Promise<Map<number, boolean>> {
   const { executor, forced, promptLength: first, logits } = run;
-  const { layers, vocabSize } = executor.config;
-  const found = { steps: 0, failed: 0 };
+  const { vocabSize } = executor.config;
+  const found = new Map<number, boolean>();
   const last = forced.length - 1;
   const middle = first + 1 + (keyOf(run.id) % Math.max(1, last - first));
   for (const n of new Set([Math.min(middle, last), last])) {
     const cache = executor.newCache(n);
     const tokens = forced.slice(0, n);
     const honest = await forward(executor, { tokens, start: 0, cache, kernel: 'prefill', capture: captureNothing });
-    const row = (length: number) => honest.logits!.subarray((length - 1) * vocabSize, length * vocabSize);
+    const row = (length: number) => honest.logits?.subarray((length - 1) * vocabSize, length * vocabSize) ?? noLogits;
     const checked = n === last ? Array.from({ length: n - first + 1 }, (_, step) => first + step) : [n];
     let equal = checked.every((length) => bitEqual(row(length), logits[length - first]));
     // Rows that a later step of the stand-in may have rewritten are equal too, or the stand-in is not exact.
-    for (let layer = 0; layer < layers && equal; layer++) {
+    for (const layer of executor.blocks) {
       const own = run.cache.view(layer, n);
       const other = cache.view(layer, n);
-      equal = bitEqual(own.keys, other.keys) && bitEqual(own.values, other.values);
+      equal &&= bitEqual(own.keys, other.keys) && bitEqual(own.values, other.values);
     }
-    found.steps += 1;
-    if (!equal) found.failed += 1;
+    found.set(n, equal);
   }
   return found;
 }

@@ -151,6 +151,12 @@ function has({ modelType }: HookedModel, { families }: HookDefinition): boolean 
   return families === undefined || families.includes(modelType);
 }
 
+/** True if a model has hooks of this kind. */
+export function hasKind(model: HookedModel, kind: string): boolean {
+  const definition = byKind.get(kind);
+  return definition !== undefined && has(model, definition);
+}
+
 /** The hook with this full name in a model, or null. */
 export function findHook(name: string, model: HookedModel): Hook | null {
   const definition = definitionOf(name);

@@ -1,4 +1,5 @@
 /** Rows of captured tensors: one position of one hook, as it is compared and as it is written to a file. */
+import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Axis, Hook } from '../graph/hooks.ts';
 import type { StorageType } from '../numerics/types.ts';
 import type { FloatArray } from './arrays.ts';
@@ -45,6 +46,16 @@ export function rowAt(hook: Hook, { data, dims }: Activation, index: number): Fl
     row.set(data.subarray(at, at + inner), i * inner);
   }
   return row;
+}
+
+/** Numbers one position of a hook has in a pass over n rows with no past. */
+export function rowElements(hook: Hook, config: ModelConfig, n: number): number {
+  const { heads, kvHeads, headDim, hiddenSize, intermediateSize, vocabSize } = config;
+  const sizes: Partial<Record<Axis, number>> = {
+    ...{ head: heads, kv_head: kvHeads, d_head: headDim, d_model: hiddenSize, d_mlp: intermediateSize },
+    ...{ d_vocab: vocabSize, key: n },
+  };
+  return hook.definition.axes.reduce((total, axis) => total * (sizes[axis] ?? 1), 1);
 }
 
 /** The newest position's row: the last along `pos`, or the last query of every head. */

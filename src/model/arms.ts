@@ -19,11 +19,16 @@ export interface ArmStep {
   n: number;
   /** First row this step ran; rows start … n − 1 of the cache were written. */
   start: number;
-  /** Logits of row n − 1: [d_vocab]. */
+  /** Logits of row n − 1: [d_vocab]; empty at a stage of a tape that is not the last. */
   logits: FloatArray;
+  /** Row n − 1 after the last block that ran: [d_model]. */
+  residual: FloatArray;
   /** Captured tensors of rows start … n − 1 (cache hooks: of rows 0 … n − 1). */
   activations: Activations;
 }
+
+/** What a step has for logits where the stage that runs is not the last. */
+export const noLogits: FloatArray = new Float32Array(0);
 
 /** How the uncached arm is computed. */
 export type UncachedPlan = 'recompute' | 'stand-in';
@@ -71,8 +76,14 @@ export class Arm {
       kernel,
       capture,
     });
-    const { vocabSize } = this.executor.config;
-    if (result.logits === null) throw new Error('an arm runs all layers');
-    return { n, start, logits: result.logits.slice((n - start - 1) * vocabSize), activations: result.activations };
+    const { vocabSize, hiddenSize } = this.executor.config;
+    const newest = n - start - 1;
+    return {
+      n,
+      start,
+      logits: result.logits?.slice(newest * vocabSize) ?? noLogits,
+      residual: result.residual.subarray(newest * hiddenSize),
+      activations: result.activations,
+    };
   }
 }

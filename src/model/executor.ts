@@ -5,7 +5,7 @@
 import { Tensor } from 'onnxruntime-node';
 import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
-import type { BuiltGraph } from '../graph/builder.ts';
+import type { BuiltGraph, HookBinding } from '../graph/builder.ts';
 import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
 import type { GraphKernel, KernelPreset } from '../graph/kernels.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
@@ -14,6 +14,7 @@ import { type FloatArray, floatData, floatTensor } from './arrays.ts';
 import { KVCache } from './kv-cache.ts';
 import { causalMask, type RotaryTables, rotaryTables } from './positions.ts';
 import { type Feeds, GraphSession, type SessionOptions } from './session.ts';
+import type { Tape } from './tape.ts';
 
 /** One captured tensor: row-major numbers, sizes along the hook's axes, and the type they are representable in. */
 export interface Activation {
@@ -71,6 +72,20 @@ export interface ExecutorOptions {
   policy: RoundingPolicy;
   kernels: KernelPreset;
   threads: number;
+  /** Run one stage at a time: see `Tape`. */
+  tape?: Tape;
+  /**
+   * Give every unpatched graph these hooks and fetch from it what a step asks for, so that a stage is loaded once whatever
+   * its steps capture. The observer gate shows that this changes no bit. Absent: each hook set has graphs of its own.
+   */
+  sharedHooks?: ReadonlySet<string>;
+}
+
+/** A loaded graph and what a step takes from it. */
+interface Fetch {
+  session: GraphSession;
+  bindings: [name: string, binding: HookBinding][];
+  outputs: string[];
 }
 
 const noHooks: ReadonlySet<string> = new Set();
@@ -87,7 +102,7 @@ export class Executor {
   readonly options: ExecutorOptions;
   private readonly sessions = new Map<string, Promise<GraphSession>>();
   /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
-  private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<GraphSession>>>();
+  private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
   private tables: RotaryTables | undefined;
   private masks = new Map<string, Tensor>();
 
@@ -97,6 +112,11 @@ export class Executor {
     this.policy = options.policy;
     this.kernels = options.kernels;
     this.compute = computeType(options.policy);
+  }
+
+  /** The blocks whose tensors a pass returns: all of them, or what the tape is at. */
+  get blocks(): number[] {
+    return this.options.tape?.blocks ?? Array.from({ length: this.config.layers }, (_, layer) => layer);
   }
 
   /** An empty cache for sequences of up to `capacity` tokens. */
@@ -218,12 +238,11 @@ export class Executor {
     always: readonly string[],
   ): Promise<Activations> {
     const mine = patches.filter((patch) => belongsTo(patch.hook, stage, this.config));
-    const session = await this.session(stage, kernel, hooks, always, mine);
+    const { session, bindings, outputs } = await this.fetch(stage, kernel, hooks, always, mine);
     for (const patch of mine) {
       feeds[`${patch.hook}.mask`] = new Tensor('bool', patch.mask.data, patch.mask.dims);
       feeds[`${patch.hook}.patch`] = floatTensor(patch.value.data, patch.value.dims);
     }
-    const { bindings, outputs } = session.graph;
     const results = await session.run(feeds, outputs);
     const activations: Activations = new Map();
     for (const [name, { value, dtype }] of bindings) {
@@ -233,24 +252,31 @@ export class Executor {
     return activations;
   }
 
-  private session(
+  private fetch(
     stage: Stage,
     kernel: KernelRole,
     hooks: ReadonlySet<string>,
     always: readonly string[],
     patches: readonly Patch[],
-  ): Promise<GraphSession> {
+  ): Promise<Fetch> {
+    const make = async (): Promise<Fetch> => {
+      const session = await this.openSession(stage, kernel, hooks, always, patches);
+      const { graph } = session;
+      const bindings = [...graph.bindings].filter(([name]) => hooks.has(name) || always.includes(name));
+      const values = new Set(bindings.map(([, { value }]) => value));
+      return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
+    };
+    if (patches.length > 0) return make();
     const slot = `${typeof stage === 'string' ? stage : stage.block}|${kernel}`;
-    if (patches.length > 0) return this.openSession(stage, kernel, hooks, always, patches);
     const known = this.recent.get(hooks)?.get(slot);
     if (known) return known;
-    const session = this.openSession(stage, kernel, hooks, always, patches);
-    const slots = this.recent.get(hooks) ?? new Map<string, Promise<GraphSession>>();
-    this.recent.set(hooks, slots.set(slot, session));
-    return session;
+    const made = make();
+    const slots = this.recent.get(hooks) ?? new Map<string, Promise<Fetch>>();
+    this.recent.set(hooks, slots.set(slot, made));
+    return made;
   }
 
-  /** The session of this stage with exactly these outputs and patch points: opened once, shared by both roles. */
+  /** The session of this stage with these outputs and patch points: opened once, shared by both roles. */
   private openSession(
     stage: Stage,
     kernel: KernelRole,
@@ -259,7 +285,8 @@ export class Executor {
     patches: readonly Patch[],
   ): Promise<GraphSession> {
     const own = new Set(always.filter((name) => findHook(name, this.config)));
-    for (const name of hooks) if (belongsTo(name, stage, this.config)) own.add(name);
+    const shared = patches.length === 0 ? this.options.sharedHooks : undefined;
+    for (const name of shared ?? hooks) if (belongsTo(name, stage, this.config)) own.add(name);
     // Rows attention reads are views of the cache; only a patched graph has to say what it really read.
     if (patches.length === 0) for (const name of own) if (isCacheHook(name)) own.delete(name);
     const points = new Set(patches.map((patch) => patch.hook));

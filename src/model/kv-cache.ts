@@ -1,4 +1,4 @@
-/** The K/V cache: preallocated memory per layer, new rows appended, attention fed views of it. */
+/** The K/V cache: memory allocated once per layer, new rows appended, attention fed views of it. */
 import { allocate, type FloatArray } from './arrays.ts';
 
 export interface CacheShape {
@@ -13,39 +13,51 @@ export class KVCache {
   readonly capacity: number;
   /** Numbers per row: kv_head · d_head. */
   readonly rowSize: number;
-  private readonly keys: FloatArray[];
-  private readonly values: FloatArray[];
+  private readonly shape: CacheShape;
+  /** By layer, allocated when the layer is first used: a plan that runs one layer needs one layer's memory. */
+  private readonly stores: { keys: FloatArray; values: FloatArray }[] = [];
 
   constructor(shape: CacheShape, capacity: number) {
     this.capacity = capacity;
     this.rowSize = shape.kvHeads * shape.headDim;
-    const store = () => Array.from({ length: shape.layers }, () => allocate(shape.compute, capacity * this.rowSize));
-    this.keys = store();
-    this.values = store();
+    this.shape = shape;
   }
 
   /** Write rows start, start + 1, … of one layer; rows that exist are overwritten. */
   write(layer: number, start: number, keys: FloatArray, values: FloatArray): void {
-    if (start * this.rowSize + keys.length > this.keys[layer].length) {
+    const store = this.store(layer);
+    if (start * this.rowSize + keys.length > store.keys.length) {
       throw new RangeError(
         `K/V cache holds ${this.capacity} rows, row ${start + keys.length / this.rowSize} was written`,
       );
     }
-    this.keys[layer].set(keys, start * this.rowSize);
-    this.values[layer].set(values, start * this.rowSize);
+    store.keys.set(keys, start * this.rowSize);
+    store.values.set(values, start * this.rowSize);
   }
 
   /** Rows [0, length) of one layer, as views: they change when those rows are overwritten. */
   view(layer: number, length: number): { keys: FloatArray; values: FloatArray } {
     const end = length * this.rowSize;
-    return { keys: this.keys[layer].subarray(0, end), values: this.values[layer].subarray(0, end) };
+    const { keys, values } = this.store(layer);
+    return { keys: keys.subarray(0, end), values: values.subarray(0, end) };
   }
 
-  /** Copy rows [0, length) of every layer from another cache of the same shape. */
+  /** Copy rows [0, length) of every layer that another cache of the same shape holds. */
   copyFrom(other: KVCache, length: number): void {
-    for (let layer = 0; layer < this.keys.length; layer++) {
+    other.stores.forEach((_, layer) => {
       const { keys, values } = other.view(layer, length);
       this.write(layer, 0, keys, values);
-    }
+    });
+  }
+
+  private store(layer: number): { keys: FloatArray; values: FloatArray } {
+    const { compute, layers } = this.shape;
+    if (layer < 0 || layer >= layers) throw new RangeError(`K/V cache of ${layers} layers, layer ${layer} was used`);
+    const known = this.stores[layer];
+    if (known) return known;
+    const size = this.capacity * this.rowSize;
+    const store = { keys: allocate(compute, size), values: allocate(compute, size) };
+    this.stores[layer] = store;
+    return store;
   }
 }

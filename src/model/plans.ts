@@ -34,8 +34,16 @@ export interface ForwardResult {
   activations: Activations;
 }
 
-/** Run rows start … start + tokens.length − 1 through the model, extending the cache. */
-export async function forward(executor: Executor, request: ForwardRequest): Promise<ForwardResult> {
+/**
+ * Run rows start … start + tokens.length − 1 through the model, extending the cache; on an executor with a tape, through
+ * the stage the tape is at.
+ */
+export function forward(executor: Executor, request: ForwardRequest): Promise<ForwardResult> {
+  const { tape } = executor.options;
+  return tape ? tape.replay(request, (part) => runStages(executor, part)) : runStages(executor, request);
+}
+
+async function runStages(executor: Executor, request: ForwardRequest): Promise<ForwardResult> {
   const { tokens, start, cache, kernel, capture } = request;
   const { layers } = executor.config;
   const first = request.startAtLayer ?? 0;

@@ -12,7 +12,7 @@ import { argmax } from '../../model/sampling/index.ts';
 import { roundTo } from '../../numerics/half.ts';
 import { formats } from '../../numerics/types.ts';
 import { type Captured, compareRuns, Tally } from './difference.ts';
-import { always, count, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+import { always, count, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const alignment: Gate = {
   name: 'alignment',
@@ -25,40 +25,60 @@ export const alignment: Gate = {
     'a mask that shows a future key',
   ],
   appliesTo: always,
-  measure,
+  stages: 'each',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
-  const { executor, prompt, lengths, policy } = context;
+interface Found {
+  embeddings: Tally;
+  positions: Mismatches;
+  visible: Mismatches;
+  first: { cached: number; uncached: number } | null;
+}
+
+function begin({ prompt, lengths }: GateContext): Observation {
+  const found: Found = {
+    embeddings: new Tally(),
+    positions: new Mismatches(),
+    visible: new Mismatches(),
+    first: null,
+  };
+  return {
+    observe: (context) => observe(context, found),
+    conclude: () => {
+      const { embeddings, positions, visible, first } = found;
+      return {
+        passed: embeddings.equal && positions.none && visible.none && first !== null && first.cached === first.uncached,
+        measured: [
+          `embeddings: ${embeddings.describe()}`,
+          `positions: ${positions.describe('rotated rows')}`,
+          `visible keys: ${visible.describe('mask entries')}`,
+          `first token ${first?.cached} (cached) and ${first?.uncached} (uncached)`,
+        ].join('; '),
+        scope: `prompt ${prompt.id}, prefill and ${lengthScope(lengths)}, every layer, as the graphs consumed them`,
+      };
+    },
+  };
+}
+
+async function observe(context: GateContext, found: Found): Promise<void> {
+  const { executor, policy, hooks } = context;
   const tables = rotaryTables(executor.config, policy, context.tokens.length);
-  const embeddings = new Tally();
-  const positions = new Mismatches();
-  const visible = new Mismatches();
+  const embedding = [...hooks].filter((name) => name === 'hook_embed');
   const steps = await context.cached();
   for (const step of steps) {
     const uncached = await context.honest(step.n);
-    compareRuns(embeddings, ['hook_embed'], step, uncached, { from: step.start, to: step.n });
+    compareRuns(found.embeddings, embedding, step, uncached, { from: step.start, to: step.n });
     for (const [arm, run] of [['cached', step] as const, ['uncached', uncached] as const]) {
-      for (let layer = 0; layer < executor.config.layers; layer++) {
-        checkPositions(context, tables, run, layer, arm, positions);
-        checkVisibleKeys(context, run, layer, arm, visible);
+      for (const layer of executor.blocks) {
+        checkPositions(context, tables, run, layer, arm, found.positions);
+        checkVisibleKeys(context, run, layer, arm, found.visible);
       }
     }
   }
-  const first = {
-    cached: firstToken(context, steps[0]),
-    uncached: firstToken(context, await context.honest(steps[0].n)),
-  };
-  return {
-    passed: embeddings.equal && positions.none && visible.none && first.cached === first.uncached,
-    measured: [
-      `embeddings: ${embeddings.describe()}`,
-      `positions: ${positions.describe('rotated rows')}`,
-      `visible keys: ${visible.describe('mask entries')}`,
-      `first token ${first.cached} (cached) and ${first.uncached} (uncached)`,
-    ].join('; '),
-    scope: `prompt ${prompt.id}, prefill and ${lengthScope(lengths)}, every layer, as the graphs consumed them`,
-  };
+  const honest = await context.honest(steps[0].n);
+  if (!context.hasLogits) return;
+  found.first = { cached: firstToken(context, steps[0]), uncached: firstToken(context, honest) };
 }
 
 /** Counts what does not match and keeps the first place. */

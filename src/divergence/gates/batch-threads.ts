@@ -11,7 +11,7 @@ import type { Activations, KernelRole } from '../../model/executor.ts';
 import { causalMask, rotaryTables } from '../../model/positions.ts';
 import type { Feeds } from '../../model/session.ts';
 import { compareRuns, Tally } from './difference.ts';
-import { always, type Gate, type GateContext, type Measurement } from './gate.ts';
+import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
 
 export const batchThreads: Gate = {
   name: 'batch-threads',
@@ -20,7 +20,8 @@ export const batchThreads: Gate = {
   required: ({ threads }) => `batch 1 and intra-op threads ${threads} in both arms`,
   failing: ['decode sessions with another thread count', 'two threads under a preset that needs one'],
   appliesTo: always,
-  measure,
+  stages: 'each',
+  begin: once(measure),
 };
 
 async function measure(context: GateContext): Promise<Measurement> {

@@ -11,7 +11,7 @@ import { allocate, floatData, floatTensor } from '../../model/arrays.ts';
 import type { KernelRole } from '../../model/executor.ts';
 import { exponentOf, roundTo } from '../../numerics/half.ts';
 import { formats, type StorageType } from '../../numerics/types.ts';
-import { always, type Gate, type GateContext, type Measurement } from './gate.ts';
+import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
 
 export const canary: Gate = {
   name: 'canary',
@@ -25,7 +25,8 @@ export const canary: Gate = {
     'a graph that rounds to bfloat16 instead of float16',
   ],
   appliesTo: always,
-  measure,
+  stages: 'none',
+  begin: once(measure),
 };
 
 /** One addition whose rounding tells types apart. */

@@ -1,5 +1,6 @@
 /** Make a subject ready for its gates: choose the tokens, open the executor, compute shared runs once. */
 import { modelHooks } from '../../graph/hooks.ts';
+import { rowElements } from '../../model/activation-rows.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
 import { type Activations, Executor, type ExecutorOptions, isCacheHook } from '../../model/executor.ts';
 import { argmax } from '../../model/sampling/index.ts';
@@ -33,7 +34,7 @@ export async function prepareContext(
     const known = honestRuns.get(n);
     if (known) return known;
     const run = Arm.uncached(executor, n, 'recompute').prefill(tokens.slice(0, n), { hooks }).then(snapshot);
-    const size = sizeOf((await run).activations);
+    const size = capturedBytes(executor, n);
     if (bytes + size <= keptBytes) {
       honestRuns.set(n, run);
       bytes += size;
@@ -55,16 +56,33 @@ export async function prepareContext(
     lengths,
     executor,
     hooks,
+    hasLogits: executor.options.tape === undefined || executor.options.tape.stage === executor.config.layers,
     audited,
     honest,
     cached,
   };
 }
 
-/** Full names of every hook that is not opt-in, in execution order. */
-export function observedHooks({ config }: Executor): ReadonlySet<string> {
-  const hooks = modelHooks(config).filter((hook) => !hook.definition.optIn);
+/** Full names of every hook that is not opt-in, in execution order; on a tape those of its stage. */
+export function observedHooks({ config, options }: Executor): ReadonlySet<string> {
+  const { tape } = options;
+  const hooks = modelHooks(config).filter((hook) => !hook.definition.optIn && (!tape || hook.layer === tape.stage));
   return new Set(hooks.map((hook) => hook.name));
+}
+
+/**
+ * Bytes that every observed hook of n rows takes; on a tape those of its largest stage. From shapes, not from tensors: what
+ * is kept decides which passes are made again, and a program must make the same passes at every stage.
+ */
+function capturedBytes({ config, compute, options }: Executor, n: number): number {
+  const byStage = new Map<number, number>();
+  for (const hook of modelHooks(config)) {
+    if (hook.definition.optIn) continue;
+    const bytes = n * rowElements(hook, config, n) * (compute === 'f64' ? 8 : 4);
+    byStage.set(hook.layer, (byStage.get(hook.layer) ?? 0) + bytes);
+  }
+  const stages = [...byStage.values()];
+  return options.tape ? Math.max(...stages) : stages.reduce((total, bytes) => total + bytes, 0);
 }
 
 /** The prompt and its continuation, prolonged greedily by the uncached arm. */
@@ -102,10 +120,4 @@ function snapshot({ start, n, activations }: ArmStep): Captured {
     copies.set(name, isCacheHook(name) ? { ...activation, data: activation.data.slice() } : activation);
   }
   return { start, n, activations: copies };
-}
-
-function sizeOf(activations: Activations): number {
-  let bytes = 0;
-  for (const { data } of activations.values()) bytes += data.byteLength;
-  return bytes;
 }

@@ -7,7 +7,7 @@ import { canOverflow } from '../../graph/rounding.ts';
 import { sees } from '../../model/positions.ts';
 import { formats } from '../../numerics/types.ts';
 import type { Captured } from './difference.ts';
-import { always, count, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+import { always, count, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const finite: Gate = {
   name: 'finite',
@@ -16,13 +16,35 @@ export const finite: Gate = {
   required: (context) => (canOverflow(context.policy) ? '0 NaN; infinities counted' : '0 NaN, 0 infinities'),
   failing: ['a NaN weight', 'logits beyond float32'],
   appliesTo: always,
-  measure,
+  stages: 'each',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
-  const { hooks, policy, prompt, lengths, tokens } = context;
+interface Counts {
+  elements: number;
+  nan: Places;
+  infinite: Places;
+  subnormal: Places;
+}
+
+function begin({ policy, prompt, lengths, tokens }: GateContext): Observation {
+  const counts: Counts = { elements: 0, nan: new Places(), infinite: new Places(), subnormal: new Places() };
+  const { nan, infinite, subnormal } = counts;
+  return {
+    observe: (context) => observe(context, counts),
+    conclude: () => ({
+      passed: nan.total === 0 && (infinite.total === 0 || canOverflow(policy)),
+      measured:
+        `of ${count(counts.elements)} elements: ` +
+        [nan.describe('NaN'), infinite.describe('infinite'), subnormal.describe('subnormal')].join(', '),
+      scope: `prompt ${prompt.id}, cached arm at prefill and ${lengthScope(lengths)}, uncached arm at n = ${tokens.length}, every hook, masked scores excluded`,
+    }),
+  };
+}
+
+async function observe(context: GateContext, counts: Counts): Promise<void> {
+  const { hooks, tokens } = context;
   const { config } = context.executor;
-  const counts = { elements: 0, nan: new Places(), infinite: new Places(), subnormal: new Places() };
   const steps = await context.cached();
   const runs = [
     ...steps.map((run) => ['cached', run] as const),
@@ -35,14 +57,6 @@ async function measure(context: GateContext): Promise<Measurement> {
       counts.elements += scan(run, hook, window, `${hook} (${arm} arm, n = ${run.n})`, counts);
     }
   }
-  const { nan, infinite, subnormal } = counts;
-  return {
-    passed: nan.total === 0 && (infinite.total === 0 || canOverflow(policy)),
-    measured:
-      `of ${count(counts.elements)} elements: ` +
-      [nan.describe('NaN'), infinite.describe('infinite'), subnormal.describe('subnormal')].join(', '),
-    scope: `prompt ${prompt.id}, cached arm at prefill and ${lengthScope(lengths)}, uncached arm at n = ${tokens.length}, every hook, masked scores excluded`,
-  };
 }
 
 /** How often, and where first. */
@@ -65,7 +79,7 @@ function scan(
   hook: string,
   window: number | null,
   place: string,
-  { nan, infinite, subnormal }: { nan: Places; infinite: Places; subnormal: Places },
+  { nan, infinite, subnormal }: Counts,
 ): number {
   const { data, dims, dtype } = run.activations.get(hook)!;
   const smallestNormal = 2 ** formats[dtype].minExponent;

@@ -8,7 +8,7 @@ import { hookName } from '../../graph/hooks.ts';
 import type { Activations, Patch } from '../../model/executor.ts';
 import { forward } from '../../model/plans.ts';
 import { type Captured, compareRuns, equalityRule, hookRows, rowTolerance, Tally } from './difference.ts';
-import { type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+import { type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const fullPatch: Gate = {
   name: 'full-patch',
@@ -17,23 +17,33 @@ export const fullPatch: Gate = {
   required: (context) => `${equalityRule(context.policy)}; marked rows are read back and used`,
   failing: ['a K row that is patched in scaled by 1 + 2^-8', 'patches that are ignored'],
   appliesTo: (context) => (context.lengths.length > 0 ? true : 'no decode step fits into the context'),
-  measure,
+  stages: 'first',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
-  const { hooks, lengths, policy, prompt } = context;
+function begin({ prompt, lengths, policy }: GateContext): Observation {
   const tally = new Tally(rowTolerance(policy));
+  let mark: string | null = null;
+  return {
+    observe: async (stage) => {
+      await observe(stage, tally);
+      mark ??= stage.executor.blocks.length > 0 ? await checkMark(stage, lengths[0]) : null;
+    },
+    conclude: () => ({
+      passed: tally.equal && mark === null,
+      measured: `${tally.describe()}; ${mark ?? 'the marked rows were read back and used'}`,
+      scope: `prompt ${prompt.id}, ${lengthScope(lengths)}, row n − 1 of every hook and all rows read, the uncached arm's kernels`,
+    }),
+  };
+}
+
+async function observe(context: GateContext, tally: Tally): Promise<void> {
+  const { hooks, lengths } = context;
   for (const n of lengths) {
     const honest = await context.honest(n);
     const patched = await runPatched(context, honest, historyPatches(context, honest));
     compareRuns(tally, hooks, patched, honest, { from: n - 1, to: n });
   }
-  const mark = await checkMark(context, lengths[0]);
-  return {
-    passed: tally.equal && mark === null,
-    measured: `${tally.describe()}; ${mark ?? 'the marked rows were read back and used'}`,
-    scope: `prompt ${prompt.id}, ${lengthScope(lengths)}, row n − 1 of every hook and all rows read, the uncached arm's kernels`,
-  };
 }
 
 async function runPatched(
@@ -56,13 +66,13 @@ async function runPatched(
 /** Overwrite rows 0 … n − 2 of what every layer reads with the rows of `source`. */
 function historyPatches({ executor }: GateContext, { n, activations }: Captured): Patch[] {
   const mask = new Uint8Array(n).fill(1, 0, n - 1);
-  return Array.from({ length: executor.config.layers }, (_, layer) =>
+  return executor.blocks.flatMap((layer) =>
     (['attn.cache_k', 'attn.cache_v'] as const).map((kind) => {
       const hook = hookName(kind, layer);
       const { data, dims } = activations.get(hook)!;
       return { hook, mask: { data: mask, dims: [1, n, 1, 1] }, value: { data, dims } };
     }),
-  ).flat();
+  );
 }
 
 /**
@@ -71,7 +81,7 @@ function historyPatches({ executor }: GateContext, { n, activations }: Captured)
  */
 async function checkMark(context: GateContext, n: number): Promise<string | null> {
   const honest = await context.honest(n);
-  for (let layer = 0; layer < context.executor.config.layers; layer++) {
+  for (const layer of context.executor.blocks) {
     const values = hookName('attn.cache_v', layer);
     const original = honest.activations.get(values)!;
     const rowSize = original.data.length / n;

@@ -57,8 +57,10 @@ export interface GateContext extends Required<Omit<GateSubject, 'continuation' |
   lengths: readonly number[];
   /** The executor the gates share. */
   executor: Executor;
-  /** Full names of every hook that is not opt-in, in execution order. */
+  /** Full names of every hook that is not opt-in, in execution order; of the stage at hand, where one runs at a time. */
   hooks: ReadonlySet<string>;
+  /** True if passes return logits: always, or at the last stage. */
+  hasLogits: boolean;
   /** The audit that covers this subject on this machine, if one was made. */
   audited: AuditRecord | null;
   /** The uncached arm at length n: rows 0 … n − 1 with no past, every hook. */
@@ -73,6 +75,21 @@ export interface AuditRecord {
   hash: string;
   gates: GateResult[];
 }
+
+/**
+ * One measurement: `observe` is called once, or where a model runs stage by stage (`Tape`) once per stage, each time with
+ * the hooks of that stage; it must make the same passes each time. `conclude` says what was found in all.
+ */
+export interface Observation {
+  observe(context: GateContext): Promise<void>;
+  conclude(): Measurement;
+}
+
+/**
+ * The stages a gate sees where a model runs stage by stage. `each`: all of them. `first`: the embedding and block 0, because it
+ * needs further graphs of a stage, and each of them would load the stage's weights again. `none`: it does not run the model.
+ */
+export type StageScope = 'each' | 'first' | 'none';
 
 /** What a gate found. */
 export interface Measurement {
@@ -95,11 +112,29 @@ export interface Gate {
   failing: readonly string[];
   /** True, or why the gate has nothing to say about this subject. */
   appliesTo(context: GateContext): true | string;
-  measure(context: GateContext): Promise<Measurement>;
+  stages: StageScope;
+  /** Begin a measurement; `context` is that of the first stage. */
+  begin(context: GateContext): Observation;
 }
 
 /** Applies to every subject. */
 export const always = (): true => true;
+
+/** The observation of a gate that looks once. */
+export function once(measure: (context: GateContext) => Promise<Measurement>): (context: GateContext) => Observation {
+  return () => {
+    let found: Measurement | undefined;
+    return {
+      observe: async (context) => {
+        found = await measure(context);
+      },
+      conclude: () => {
+        if (!found) throw new Error('a gate concludes what it observed');
+        return found;
+      },
+    };
+  };
+}
 
 /** `1,234,567` */
 export function count(value: number): string {

@@ -77,6 +77,8 @@ async function measureGate(gate: Gate, context: GateContext): Promise<GateResult
   if (applies !== true) {
     return { ...common, passed: true, status: 'not-applicable', measured: applies, required, scope: 'not measured' };
   }
-  const { passed, measured, scope } = await gate.measure(context);
+  const observation = gate.begin(context);
+  await observation.observe(context);
+  const { passed, measured, scope } = observation.conclude();
   return { ...common, passed, status: passed ? 'passed' : 'failed', measured, required, scope };
 }

@@ -3,7 +3,7 @@ import type { Activations, Capture, KernelRole, Patch } from '../../model/execut
 import type { KVCache } from '../../model/kv-cache.ts';
 import { forward } from '../../model/plans.ts';
 import { compareRuns, Tally } from './difference.ts';
-import { always, type Gate, type GateContext, type Measurement } from './gate.ts';
+import { always, type Gate, type GateContext, type Observation } from './gate.ts';
 
 export const noOp: Gate = {
   name: 'no-op',
@@ -13,14 +13,26 @@ export const noOp: Gate = {
   required: '0 elements differ (signed zeros apart)',
   failing: ['patches applied where their mask is off', 'a K row that is patched in scaled by 1 + 2^-8'],
   appliesTo: always,
-  measure,
+  stages: 'first',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
+function begin({ prompt, lengths }: GateContext): Observation {
+  const tally = new Tally();
+  return {
+    observe: (context) => observe(context, tally),
+    conclude: () => ({
+      passed: tally.equal,
+      measured: tally.describe(),
+      scope: `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, a patch point at every hook`,
+    }),
+  };
+}
+
+async function observe(context: GateContext, tally: Tally): Promise<void> {
   const { executor, hooks, tokens, prompt, decodeRows, lengths } = context;
   const p = prompt.tokens.length;
   const history = executor.newCache(tokens.length);
-  const tally = new Tally();
 
   const check = async (n: number, start: number, kernel: KernelRole) => {
     const run = async (capture: Capture): Promise<Activations> => {
@@ -46,11 +58,6 @@ async function measure(context: GateContext): Promise<Measurement> {
   });
   await check(p, 0, 'prefill');
   if (lengths.length > 0) await check(p + 1, Math.max(0, p + 1 - decodeRows), 'decode');
-  return {
-    passed: tally.equal,
-    measured: tally.describe(),
-    scope: `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, a patch point at every hook`,
-  };
 }
 
 /** Masks off over NaN: one that leaks poisons everything after it. */

@@ -4,7 +4,7 @@
  */
 import { Arm } from '../../model/arms.ts';
 import { compareRuns, equalityRule, rowTolerance, Tally } from './difference.ts';
-import { type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+import { type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const nullControl: Gate = {
   name: 'null',
@@ -13,23 +13,34 @@ export const nullControl: Gate = {
   required: (context) => equalityRule(context.policy),
   failing: ['a one-row kernel behind a two-row step', 'a cache with a stale row'],
   appliesTo: (context) => (context.lengths.length > 0 ? true : 'no decode step fits into the context'),
-  measure,
+  stages: 'each',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
-  const { executor, hooks, tokens, prompt, lengths, policy } = context;
-  const tally = new Tally(rowTolerance(policy));
-  // The rows a run's stand-in for the uncached arm recomputes per step.
-  const rows = Math.max(2, context.decodeRows);
+function begin(context: GateContext): Observation {
+  const tally = new Tally(rowTolerance(context.policy));
+  return {
+    observe: (stage) => observe(stage, tally),
+    conclude: () => ({
+      passed: tally.equal,
+      measured: tally.describe(),
+      scope: `prompt ${context.prompt.id}, ${lengthScope(context.lengths)}, the newest ${standInRows(context)} rows, every hook, the uncached arm's kernels`,
+    }),
+  };
+}
+
+/** The rows a run's stand-in for the uncached arm recomputes per step. */
+function standInRows({ decodeRows }: GateContext): number {
+  return Math.max(2, decodeRows);
+}
+
+async function observe(context: GateContext, tally: Tally): Promise<void> {
+  const { executor, hooks, tokens, prompt, lengths } = context;
+  const rows = standInRows(context);
   const arm = Arm.uncached(executor, tokens.length, 'stand-in', rows);
   await arm.prefill(prompt.tokens, { hooks: new Set() });
   for (const n of lengths) {
     const decoded = await arm.step(tokens.slice(0, n), { hooks });
     compareRuns(tally, hooks, decoded, await context.honest(n), { from: decoded.start, to: n });
   }
-  return {
-    passed: tally.equal,
-    measured: tally.describe(),
-    scope: `prompt ${prompt.id}, ${lengthScope(lengths)}, the newest ${rows} rows, every hook, the uncached arm's kernels`,
-  };
 }

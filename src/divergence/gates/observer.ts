@@ -3,48 +3,59 @@
 import { definitionOf } from '../../graph/hooks.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
 import { Tally } from './difference.ts';
-import { always, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+import { always, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const observer: Gate = {
   name: 'observer',
   class: 'harness',
-  claim: 'capturing hooks does not change logits: none, core and all give the same bits',
-  required: '0 logits differ',
+  claim: 'capturing hooks changes neither logits nor the residual stream: none, core and all give the same bits',
+  required: '0 logits and residuals differ',
   failing: ['hooks that change what is computed'],
   appliesTo: always,
-  measure,
+  stages: 'first',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
-  const { hooks, prompt, lengths } = context;
-  const core = new Set([...hooks].filter((name) => definitionOf(name)?.core));
-  const none = await logitsOfArms(context, new Set());
+function begin({ prompt, lengths }: GateContext): Observation {
   const tally = new Tally();
-  for (const [label, set] of [['core', core] as const, ['all', hooks] as const]) {
-    const watched = await logitsOfArms(context, set);
-    for (const [place, logits] of watched)
-      tally.add('logits', `${label} hooks, ${place}`, logits, none.get(place)!, logits.length);
-  }
   return {
-    passed: tally.equal,
-    measured: tally.describe(),
-    scope: `prompt ${prompt.id}, prefill and ${lengthScope(lengths)}, both arms, hooks core and all against none`,
+    observe: (context) => observe(context, tally),
+    conclude: () => ({
+      passed: tally.equal,
+      measured: tally.describe(),
+      scope: `prompt ${prompt.id}, prefill and ${lengthScope(lengths)}, both arms, hooks core and all against none`,
+    }),
   };
 }
 
-async function logitsOfArms(
+async function observe(context: GateContext, tally: Tally): Promise<void> {
+  const { hooks } = context;
+  const core = new Set([...hooks].filter((name) => definitionOf(name)?.core));
+  const none = await resultsOfArms(context, new Set());
+  for (const [label, set] of [['core', core] as const, ['all', hooks] as const]) {
+    const watched = await resultsOfArms(context, set);
+    for (const [place, { logits, residual }] of watched) {
+      const plain = none.get(place)!;
+      const where = `${label} hooks, ${place}`;
+      if (logits.length > 0) tally.add('logits', where, logits, plain.logits, logits.length);
+      tally.add('residual stream', where, residual, plain.residual, residual.length);
+    }
+  }
+}
+
+async function resultsOfArms(
   { executor, tokens, prompt, lengths, decodeRows }: GateContext,
   hooks: ReadonlySet<string>,
-): Promise<Map<string, ArmStep['logits']>> {
-  const found = new Map<string, ArmStep['logits']>();
+): Promise<Map<string, ArmStep>> {
+  const found = new Map<string, ArmStep>();
   const longest = await Arm.uncached(executor, tokens.length, 'recompute').prefill(tokens, { hooks });
-  found.set(`uncached arm, n = ${tokens.length}`, longest.logits);
+  found.set(`uncached arm, n = ${tokens.length}`, longest);
   const arm = Arm.cached(executor, tokens.length, decodeRows);
   const first = await arm.prefill(prompt.tokens, { hooks });
-  found.set(`prefill, n = ${first.n}`, first.logits);
+  found.set(`prefill, n = ${first.n}`, first);
   for (const n of lengths) {
     const step = await arm.step(tokens.slice(0, n), { hooks });
-    found.set(`cached arm, n = ${n}`, step.logits);
+    found.set(`cached arm, n = ${n}`, step);
   }
   return found;
 }

@@ -3,7 +3,7 @@
  * trajectory, and there is nothing for the cached arm to diverge from.
  */
 import { compareRuns, equalityRule, rowTolerance, Tally } from './difference.ts';
-import type { Gate, GateContext, Measurement } from './gate.ts';
+import type { Gate, GateContext, Observation } from './gate.ts';
 
 export const prefix: Gate = {
   name: 'prefix',
@@ -12,27 +12,34 @@ export const prefix: Gate = {
   required: (context) => equalityRule(context.policy),
   failing: ['rotary rows that depend on the length', 'a mask that shows the next key'],
   appliesTo: (context) => (context.tokens.length > 2 ? true : 'fewer than 3 tokens: there is one length only'),
-  measure,
+  stages: 'each',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
-  const { hooks, tokens, prompt, policy } = context;
-  const lengths = chosenLengths(prompt.tokens.length, context.lengths, tokens.length);
-  const tally = new Tally(rowTolerance(policy));
+function begin(context: GateContext): Observation {
+  const tally = new Tally(rowTolerance(context.policy));
+  return {
+    observe: (stage) => observe(stage, tally),
+    conclude: () => ({
+      passed: tally.equal,
+      measured: tally.describe(),
+      scope: `prompt ${context.prompt.id}, n = ${chosenLengths(context).join(', ')} in ${context.tokens.length}, all rows, every hook`,
+    }),
+  };
+}
+
+async function observe(context: GateContext, tally: Tally): Promise<void> {
+  const { hooks, tokens } = context;
+  const lengths = chosenLengths(context);
   const longest = await context.honest(tokens.length);
   for (const n of lengths) {
     const run = await context.honest(n);
     compareRuns(tally, hooks, run, longest, { from: 0, to: n }, `row of n = ${n} in n = ${tokens.length}`);
   }
-  return {
-    passed: tally.equal,
-    measured: tally.describe(),
-    scope: `prompt ${prompt.id}, n = ${lengths.join(', ')} in ${tokens.length}, all rows, every hook`,
-  };
 }
 
 /** The run's own lengths, and a few short ones. */
-function chosenLengths(promptLength: number, steps: readonly number[], longest: number): number[] {
-  const candidates = [2, 3, Math.ceil(promptLength / 2), promptLength, ...steps];
-  return [...new Set(candidates)].filter((n) => n >= 2 && n < longest).sort((a, b) => a - b);
+function chosenLengths({ prompt, lengths, tokens }: GateContext): number[] {
+  const candidates = [2, 3, Math.ceil(prompt.tokens.length / 2), prompt.tokens.length, ...lengths];
+  return [...new Set(candidates)].filter((n) => n >= 2 && n < tokens.length).sort((a, b) => a - b);
 }

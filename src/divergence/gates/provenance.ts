@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Stage } from '../../graph/build.ts';
 import { decodeModel } from '../../graph/onnx/codec.ts';
 import type { Executor, KernelRole } from '../../model/executor.ts';
-import { always, type Gate, type GateContext, type Measurement } from './gate.ts';
+import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
 import { multisetDifference, type OptimizedGraph, readOptimized } from './optimized-graph.ts';
 import { reducedTwin } from './reduced-twin.ts';
 
@@ -26,7 +26,8 @@ export const provenance: Gate = {
     'decode graphs that are not the prefill’s under the same preset',
   ],
   appliesTo: always,
-  measure,
+  stages: 'none',
+  begin: once(measure),
 };
 
 async function measure(context: GateContext): Promise<Measurement> {

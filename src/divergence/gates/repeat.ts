@@ -1,7 +1,7 @@
 /** Gate 1. The same arm run again gives the same bits; in an audit also in a process of its own. */
 
 import { type ArmDigests, type ArmsRequest, digestArms, unlikeDigests } from './arm-digests.ts';
-import type { Gate, GateContext, Measurement } from './gate.ts';
+import type { Gate, GateContext, Observation } from './gate.ts';
 import { always, count, lengthScope } from './gate.ts';
 
 export const repeat: Gate = {
@@ -11,10 +11,34 @@ export const repeat: Gate = {
   required: '0 tensors differ',
   failing: ['an executor whose results depend on what ran before', 'a fresh process with other options'],
   appliesTo: always,
-  measure,
+  stages: 'first',
+  begin,
 };
 
-async function measure(context: GateContext): Promise<Measurement> {
+interface Found {
+  total: number;
+  unlike: string[];
+}
+
+function begin({ audited, scale, prompt, lengths }: GateContext): Observation {
+  const found: Found = { total: 0, unlike: [] };
+  return {
+    observe: (context) => observe(context, found),
+    conclude: () => {
+      const quoted = audited?.gates.find(({ name }) => name === 'repeat');
+      const unlike = [...found.unlike];
+      if (scale === 'run' && quoted?.passed === false) unlike.push(`${quoted.measured} (audit)`);
+      const notRun = audited ? `: audit ${audited.hash}` : ': not run, see kvlens audit';
+      return {
+        passed: unlike.length === 0,
+        measured: `${count(unlike.length)} of ${count(found.total)} tensors differ${unlike.length > 0 ? `; first: ${unlike[0]}` : ''}`,
+        scope: `prompt ${prompt.id}, ${lengthScope(lengths)}, both arms, every hook; fresh sessions; fresh process${scale === 'audit' ? '' : notRun}`,
+      };
+    },
+  };
+}
+
+async function observe(context: GateContext, found: Found): Promise<void> {
   const { checkpoint, policy, kernels, threads, decodeRows, tokens, prompt } = context;
   const request: ArmsRequest = {
     checkpoint: checkpoint.dir,
@@ -27,22 +51,11 @@ async function measure(context: GateContext): Promise<Measurement> {
   };
   const first = await inFreshSessions(context, request);
   const again = await inFreshSessions(context, request);
-  const unlike = unlikeDigests(first, again).map((key) => `${key} (fresh sessions)`);
-  let elsewhere = context.audited
-    ? `fresh process: audit ${context.audited.hash}`
-    : 'fresh process: not run, see kvlens audit';
+  found.unlike.push(...unlikeDigests(first, again).map((key) => `${key} (fresh sessions)`));
+  found.total += Object.keys(first).length;
   if (context.scale === 'audit') {
-    unlike.push(...unlikeDigests(first, await context.fresh(request)).map((key) => `${key} (fresh process)`));
-    elsewhere = 'fresh process';
+    found.unlike.push(...unlikeDigests(first, await context.fresh(request)).map((key) => `${key} (fresh process)`));
   }
-  const total = Object.keys(first).length;
-  const quoted = context.audited?.gates.find(({ name }) => name === 'repeat');
-  if (context.scale === 'run' && quoted?.passed === false) unlike.push(`${quoted.measured} (audit)`);
-  return {
-    passed: unlike.length === 0,
-    measured: `${count(unlike.length)} of ${count(total)} tensors differ${unlike.length > 0 ? `; first: ${unlike[0]}` : ''}`,
-    scope: `prompt ${prompt.id}, ${lengthScope(context.lengths)}, both arms, every hook; fresh sessions; ${elsewhere}`,
-  };
 }
 
 async function inFreshSessions(context: GateContext, request: ArmsRequest): Promise<ArmDigests> {

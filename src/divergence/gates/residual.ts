@@ -5,7 +5,7 @@
 import { hookName } from '../../graph/hooks.ts';
 import { computeType, typeAt } from '../../graph/rounding.ts';
 import { roundTo } from '../../numerics/half.ts';
-import { always, count, type Gate, type GateContext, lengthScope, type Measurement } from './gate.ts';
+import { always, count, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const residual: Gate = {
   name: 'residual',
@@ -14,7 +14,8 @@ export const residual: Gate = {
   required: '0 elements differ',
   failing: ['residual sums that are not rounded'],
   appliesTo: always,
-  measure,
+  stages: 'each',
+  begin,
 };
 
 const sums = [
@@ -22,8 +23,26 @@ const sums = [
   ['resid_mid', 'mlp_out', 'resid_post'],
 ] as const;
 
-async function measure(context: GateContext): Promise<Measurement> {
-  const { executor, policy, prompt, lengths, tokens } = context;
+interface Found {
+  elements: number;
+  differ: number;
+  first: string;
+}
+
+function begin({ prompt, lengths, tokens }: GateContext): Observation {
+  const found: Found = { elements: 0, differ: 0, first: '' };
+  return {
+    observe: (context) => observe(context, found),
+    conclude: () => ({
+      passed: found.differ === 0,
+      measured: `${count(found.differ)} of ${count(found.elements)} elements differ${found.first}`,
+      scope: `prompt ${prompt.id}, cached arm at prefill and ${lengthScope(lengths)}, uncached arm at n = ${tokens.length}, every layer, all elements`,
+    }),
+  };
+}
+
+async function observe(context: GateContext, found: Found): Promise<void> {
+  const { executor, policy, tokens } = context;
   const compute = computeType(policy);
   const type = typeAt(policy, 'residual');
   // Casts from float64 to 16 bits go through float32.
@@ -33,25 +52,18 @@ async function measure(context: GateContext): Promise<Measurement> {
     ...steps.map((run) => ['cached', run] as const),
     ['uncached', await context.honest(tokens.length)] as const,
   ];
-  let elements = 0;
-  let differ = 0;
-  let first = '';
   for (const [arm, { n, activations }] of runs) {
-    for (let layer = 0; layer < executor.config.layers; layer++) {
+    for (const layer of executor.blocks) {
       for (const [left, right, sum] of sums) {
         const [x, y, z] = [left, right, sum].map((kind) => activations.get(hookName(kind, layer))!.data);
-        elements += z.length;
+        found.elements += z.length;
         for (let i = 0; i < z.length; i++) {
           const expected = store(x[i] + y[i]);
           if (z[i] === expected || (Number.isNaN(z[i]) && Number.isNaN(expected))) continue;
-          if (differ++ === 0) first = `; first ${hookName(sum, layer)}, ${arm} arm, n = ${n}: ${z[i]}, not ${expected}`;
+          if (found.differ++ === 0)
+            found.first = `; first ${hookName(sum, layer)}, ${arm} arm, n = ${n}: ${z[i]}, not ${expected}`;
         }
       }
     }
   }
-  return {
-    passed: differ === 0,
-    measured: `${count(differ)} of ${count(elements)} elements differ${first}`,
-    scope: `prompt ${prompt.id}, cached arm at prefill and ${lengthScope(lengths)}, uncached arm at n = ${tokens.length}, every layer, all elements`,
-  };
 }
