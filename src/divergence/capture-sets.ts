@@ -1,5 +1,5 @@
 /** Which hooks a prompt's run captures, and which it compares in detail. */
-import { type Hook, modelHooks } from '../graph/hooks.ts';
+import { type Hook, type HookedModel, modelHooks } from '../graph/hooks.ts';
 import { type Capture, isCacheHook } from '../model/executor.ts';
 import type { PromptRunOptions } from './prompt-run.ts';
 
@@ -13,23 +13,24 @@ export interface CaptureSets {
   otherCacheRows: Hook[];
 }
 
-const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
-
-/** The hook sets of a run, made once: sessions are found by the identity of the set. */
-export function captureSets(options: PromptRunOptions): CaptureSets {
-  const known = knownSets.get(options);
-  if (known) return known;
-  const wanted = new Set(options.hooks.map((hook) => hook.name));
-  const allHooks = modelHooks(options.executor.config).filter(
-    (hook) => !hook.definition.optIn || wanted.has(hook.name),
-  );
+/** The hook sets of a run that asks for `hooks`; made once per run, since sessions are found by the identity of the set. */
+export function captureSets(hooks: readonly Hook[], model: HookedModel): CaptureSets {
+  const wanted = new Set(hooks.map((hook) => hook.name));
+  const allHooks = modelHooks(model).filter((hook) => !hook.definition.optIn || wanted.has(hook.name));
   const isOther = ({ name }: Hook) => isCacheHook(name) && !wanted.has(name);
-  const sets = {
+  return {
     allHooks,
     all: { hooks: new Set(allHooks.map((hook) => hook.name)) },
     afterOrigin: allHooks.filter((hook) => !isOther(hook)),
     otherCacheRows: allHooks.filter(isOther),
   };
+}
+
+const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
+
+/** The same, found again for every prompt of a run. */
+export function captureSetsOf(options: PromptRunOptions): CaptureSets {
+  const sets = knownSets.get(options) ?? captureSets(options.hooks, options.executor.config);
   knownSets.set(options, sets);
   return sets;
 }

@@ -1,25 +1,29 @@
 /**
- * The main job: gates first, then every prompt through both arms, then the tables, the controls and the manifest.
+ * The main job: gates and every prompt through both arms, then the tables, the controls and the manifest.
  *
  * Prompts are independent, so they run in worker threads; results are written in the order of the prompts, so that the
- * number of workers changes no byte.
+ * number of workers changes no byte. A model that does not fit into memory runs layer by layer instead, to the same bytes.
  */
 import { InterruptedError } from '../errors.ts';
-import { selectHooks } from '../graph/hooks.ts';
+import { type Hook, selectHooks } from '../graph/hooks.ts';
 import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
 import { strategyName } from '../model/sampling/index.ts';
 import { Aggregate } from './aggregate.ts';
 import { runGates } from './gates/index.ts';
 import { runIdentity, runProvenance } from './identity.ts';
+import { runLayerMajor } from './layer-major.ts';
+import { oracleState } from './oracle.ts';
 import type { PromptResult } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
 import { RunTables } from './run-tables.ts';
+import { standInHolds } from './stand-in.ts';
 import type { DivergenceSummary, GateResult } from './summary.ts';
 import { openPromptPool } from './worker-pool.ts';
 
 /** How far a run is. */
 export interface DivergeProgress {
-  stage: 'gates' | 'prompts';
+  /** `layers`: stages of a run layer by layer; prompts otherwise. */
+  stage: 'gates' | 'prompts' | 'layers';
   done: number;
   total: number;
   flips: number;
@@ -29,6 +33,8 @@ export interface DivergeOptions extends RunSubject {
   mode: 'teacher-forced' | 'free-running' | 'both';
   workers: number;
   saveActivations: boolean;
+  /** All layers loaded, or one at a time (`runLayerMajor`; every prompt needs its continuation). Default resident. */
+  execution?: 'resident' | 'layer-major';
   onProgress?: (progress: DivergeProgress) => void;
 }
 
@@ -38,18 +44,13 @@ const summaryHooks = 'hook_embed,*.hook_resid_post,ln_final.hook_normalized,logi
 /**
  * Run all prompts through both arms and publish the run directory.
  *
- * If a harness gate fails no prompt is run: controls.json and the manifest say why. Interrupted, what is finished is
+ * If a harness gate fails no prompt counts: controls.json and the manifest say why. Interrupted, what is finished is
  * published and the manifest says how many prompts that is.
  */
 export async function diverge(options: DivergeOptions): Promise<DivergenceSummary> {
-  const { checkpoint, policy, kernels, strategy, prompts, run } = options;
+  const { checkpoint, policy, kernels, strategy, prompts, run, mode, saveActivations } = options;
   const { layers } = checkpoint.config;
-  const report = (progress: DivergeProgress) => options.onProgress?.(progress);
-  report({ stage: 'gates', done: 0, total: prompts.length, flips: 0 });
-  const gates = await runGates({ ...options, prompt: prompts[0], continuation: prompts[0].continuation ?? [] });
-
-  const { mode, saveActivations } = options;
-  const identity = await runIdentity('diverge', options, { mode, saveActivations });
+  const execution = options.execution ?? 'resident';
   const hooks = selectHooks(`${options.hooks},${summaryHooks}`, checkpoint.config);
   const aggregate = new Aggregate({
     model: checkpoint.name,
@@ -61,45 +62,31 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     layers,
     tokenText: (token) => checkpoint.tokenizer?.token(token) ?? null,
   });
-  const tables = new RunTables(options, identity, hooks);
-  let finished = 0;
   try {
-    if (gates.every((gate) => gate.class !== 'harness' || gate.passed)) {
-      const pool = openPromptPool(
-        {
-          dir: checkpoint.dir,
-          name: checkpoint.name,
-          policy,
-          kernels,
-          strategy,
-          hooks: hooks.map((hook) => hook.name).join(),
-          mode: options.mode,
-          decodeRows: options.decodeRows,
-          maxNewTokens: options.maxNewTokens,
-          threads: options.threads,
-          ignoreEos: options.ignoreEos,
-          saveActivations: options.saveActivations,
-          uncachedPlan: standInHolds(policy, gates) ? 'stand-in' : 'recompute',
-        },
-        Math.min(options.workers, prompts.length),
-      );
-      report({ stage: 'prompts', done: 0, total: prompts.length, flips: 0 });
-      try {
-        const take = (result: PromptResult) => {
-          tables.add(result);
-          aggregate.add(result);
-          finished += 1;
-          report({ stage: 'prompts', done: finished, total: prompts.length, flips: aggregate.flipsSoFar });
-        };
-        await pool.runInOrder(prompts, take, options.signal);
-      } finally {
-        await pool.close();
-      }
-    }
+    // Digests of large weights take a while: they are made beside the first work.
+    const identified = runIdentity('diverge', options, {
+      ...{ mode, saveActivations, oracle: oracleState(checkpoint, policy) },
+    });
+    identified.catch(() => undefined);
+    let tables: RunTables | undefined;
+    let finished = 0;
+    const start: Start = async () => {
+      const open = new RunTables(options, await identified, hooks);
+      tables = open;
+      return (result) => {
+        open.add(result);
+        aggregate.add(result);
+        finished += 1;
+        return aggregate.flipsSoFar;
+      };
+    };
+    const gates = await (execution === 'resident' ? runResident : runByLayer)(options, hooks, start);
+    const identity = await identified;
+    tables ??= new RunTables(options, identity, hooks);
     const summary = aggregate.summary(withRunWideFinite(gates, policy, aggregate.nonfinite));
     tables.finish();
     const provenance = {
-      ...runProvenance(options, { workers: options.workers }),
+      ...runProvenance(options, { workers: options.workers, execution }),
       finishedPrompts: finished,
       files: run.files,
       rows: tables.rows,
@@ -116,11 +103,65 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
   }
 }
 
-/** The stand-in may replace recomputation only where the null and prefix gates hold, bit for bit. */
-function standInHolds(policy: RoundingPolicy, gates: readonly GateResult[]): boolean {
-  if (policy.compute === 'float64') return false;
-  const status = (name: string) => gates.find((gate) => gate.name === name)?.status;
-  return status('null') === 'passed' && status('prefix') === 'passed';
+/** Opens the tables; what it returns takes the prompts in their order and says how many flips there are so far. */
+type Start = () => Promise<(result: PromptResult) => number>;
+
+/** Gates first, then the prompts side by side, each with all layers loaded. */
+async function runResident(options: DivergeOptions, hooks: readonly Hook[], start: Start): Promise<GateResult[]> {
+  const { checkpoint, policy, kernels, strategy, prompts } = options;
+  const state = { done: 0, flips: 0 };
+  const report = (stage: DivergeProgress['stage']) => options.onProgress?.({ stage, total: prompts.length, ...state });
+  report('gates');
+  const gates = await runGates({ ...options, prompt: prompts[0], continuation: prompts[0].continuation ?? [] });
+  if (!harnessHolds(gates)) return gates;
+  const take = await start();
+  const pool = openPromptPool(
+    {
+      dir: checkpoint.dir,
+      name: checkpoint.name,
+      policy,
+      kernels,
+      strategy,
+      hooks: hooks.map((hook) => hook.name).join(),
+      mode: options.mode,
+      decodeRows: options.decodeRows,
+      maxNewTokens: options.maxNewTokens,
+      threads: options.threads,
+      ignoreEos: options.ignoreEos,
+      saveActivations: options.saveActivations,
+      uncachedPlan: standInHolds(policy, gates) ? 'stand-in' : 'recompute',
+    },
+    Math.min(options.workers, prompts.length),
+  );
+  report('prompts');
+  try {
+    const taken = (result: PromptResult) => {
+      state.flips = take(result);
+      state.done += 1;
+      report('prompts');
+    };
+    await pool.runInOrder(prompts, taken, options.signal);
+  } finally {
+    await pool.close();
+  }
+  return gates;
+}
+
+/** Gates and prompts together, one layer at a time; prompts whose harness gates failed are discarded. */
+async function runByLayer(options: DivergeOptions, hooks: readonly Hook[], start: Start): Promise<GateResult[]> {
+  const { gates, results } = await runLayerMajor({
+    ...options,
+    hooks,
+    onStage: (done, total) => options.onProgress?.({ stage: 'layers', done, total, flips: 0 }),
+  });
+  if (!harnessHolds(gates)) return gates;
+  const take = await start();
+  for (const result of results) take(result);
+  return gates;
+}
+
+function harnessHolds(gates: readonly GateResult[]): boolean {
+  return gates.every((gate) => gate.class !== 'harness' || gate.passed);
 }
 
 /** The finite gate looks at 8 steps; what the whole run met counts too: NaN, and infinities where none may be. */

@@ -2,7 +2,9 @@
  * The float64 oracle of a run: its rounded weights, constants and rotary tables, everything else in double, on the
  * uncached arm's tokens. It says which arm is closer to the truth the rounding departs from.
  */
-import { oracleOf } from '../graph/rounding.ts';
+import { parameterCount } from '../checkpoint/parameters.ts';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { oracleOf, type RoundingPolicy } from '../graph/rounding.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing, Executor } from '../model/executor.ts';
 import { forward } from '../model/plans.ts';
@@ -13,10 +15,15 @@ export const oracleParameterLimit = 200e6;
 /** An oracle for an executor's model and policy, or null where the policy is float64 itself or the model is too large. */
 export function openOracle(executor: Executor): Executor | null {
   const { checkpoint, policy } = executor.options;
-  let parameters = 0;
-  for (const tensor of checkpoint.tensors.values()) parameters += tensor.shape.reduce((a, b) => a * b, 1);
-  if (policy.compute === 'float64' || parameters > oracleParameterLimit) return null;
+  if (oracleState(checkpoint, policy) !== 'on') return null;
   return new Executor({ ...executor.options, policy: oracleOf(policy) });
+}
+
+/** Whether a run has an oracle, and why not: for the manifest. */
+export function oracleState(checkpoint: Checkpoint, policy: RoundingPolicy): string {
+  if (policy.compute === 'float64') return 'off: the run computes in float64 itself';
+  const parameters = parameterCount(checkpoint);
+  return parameters > oracleParameterLimit ? `off: ${parameters} parameters, more than ${oracleParameterLimit}` : 'on';
 }
 
 /** Oracle logits of rows first … tokens.length − 1, from one forward pass: [rows, d_vocab]; null before a tape's last stage. */

@@ -1,0 +1,99 @@
+/**
+ * Layer by layer: the gates and every prompt run one stage of the model, all steps of both arms, before the next stage is
+ * loaded. Each weight is read once per run, and memory is one stage's weights and the residual rows between stages. It needs
+ * tokens that are given: every prompt has its continuation. The passes are those of a resident run, and so are the bits.
+ */
+import type { Hook } from '../graph/hooks.ts';
+import type { UncachedPlan } from '../model/arms.ts';
+import { Executor } from '../model/executor.ts';
+import { stagesOf, Tape } from '../model/tape.ts';
+import { captureSets } from './capture-sets.ts';
+import { StagedGates } from './gates/index.ts';
+import { openOracle } from './oracle.ts';
+import { type PromptInput, PromptRun, type PromptRunOptions } from './prompt-run.ts';
+import type { PromptResult } from './rows.ts';
+import type { RunSubject } from './run-subject.ts';
+import { standInHolds } from './stand-in.ts';
+import type { GateResult } from './summary.ts';
+
+export interface LayerMajorOptions extends Omit<RunSubject, 'hooks' | 'run'> {
+  /** Hooks whose comparison becomes rows of layers.arrow. */
+  hooks: readonly Hook[];
+  mode: PromptRunOptions['mode'];
+  saveActivations: boolean;
+  /** Called before each stage of each pass over the model. */
+  onStage?: (done: number, total: number) => void;
+}
+
+/** The gates, and the prompts in their order; no prompt if `signal` fired before the last stage. */
+export interface LayerMajorResult {
+  gates: GateResult[];
+  results: PromptResult[];
+}
+
+/**
+ * Run all prompts, and the gates on the first one.
+ *
+ * The uncached arm runs through its stand-in, which the gates judge in the same pass; if they or a spot check refute it, its
+ * rows are discarded and the prompts are recomputed in full in a second pass.
+ */
+export async function runLayerMajor(options: LayerMajorOptions): Promise<LayerMajorResult> {
+  const { prompts, policy } = options;
+  const first = prompts[0];
+  const gates = await StagedGates.begin({ ...options, prompt: first, continuation: first.continuation ?? [] });
+  const plan: UncachedPlan = policy.compute === 'float64' ? 'recompute' : 'stand-in';
+  const found = await pass(options, prompts, plan, gates);
+  if (found === null) return { gates: [], results: [] };
+  const judged = gates.conclude();
+  if (plan === 'recompute') return { gates: judged, results: found };
+  const doubted = standInHolds(policy, judged) ? found.filter(({ spotChecks }) => spotChecks.failed > 0) : found;
+  if (doubted.length === 0) return { gates: judged, results: found };
+  const again = prompts.filter(({ id }) => doubted.some(({ prompt }) => prompt === id));
+  const honest = await pass(options, again, 'recompute', null);
+  if (honest === null) return { gates: judged, results: [] };
+  const results = found.map((result) => {
+    const other = honest.find(({ prompt }) => prompt === result.prompt);
+    return other ? { ...other, spotChecks: result.spotChecks } : result;
+  });
+  return { gates: judged, results };
+}
+
+/** One pass over the model; null if `signal` fired. */
+async function pass(
+  options: LayerMajorOptions,
+  prompts: readonly PromptInput[],
+  uncachedPlan: UncachedPlan,
+  gates: StagedGates | null,
+): Promise<PromptResult[] | null> {
+  const { checkpoint, policy, kernels, threads, signal } = options;
+  const { layers } = checkpoint.config;
+  const common = { checkpoint, policy, kernels, threads };
+  const tapes = { run: new Tape(layers), oracle: new Tape(layers) };
+  const sets = captureSets(options.hooks, checkpoint.config);
+  const executor = new Executor({ ...common, tape: tapes.run, sharedHooks: sets.all.hooks });
+  const oracle = openOracle(new Executor({ ...common, tape: tapes.oracle }));
+  const { strategy, hooks, mode, decodeRows, maxNewTokens, ignoreEos, saveActivations } = options;
+  const settings: PromptRunOptions = {
+    ...{ executor, oracle, strategy, hooks, mode, decodeRows, maxNewTokens, ignoreEos, uncachedPlan, saveActivations },
+  };
+  const runs = prompts.map((prompt) => new PromptRun(settings, prompt, uncachedPlan));
+  const stages = stagesOf(layers);
+  try {
+    for (const [done, stage] of stages.entries()) {
+      options.onStage?.(done, stages.length);
+      // Sessions run synchronously: let signals and progress through between stages.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (signal?.aborted) return null;
+      tapes.run.begin(stage);
+      tapes.oracle.begin(stage);
+      await gates?.observe(executor, stage);
+      for (const run of runs) await run.observe();
+      await executor.release();
+      await oracle?.release();
+    }
+    return runs.map((run) => run.conclude());
+  } finally {
+    await executor.release();
+    await oracle?.release();
+  }
+}
