@@ -113,7 +113,7 @@ const definitions = {
   },
   maxMemory: {
     flags: '--max-memory <SIZE>',
-    description: 'run fewer workers rather than hold more weights than this, such as 2G',
+    description: 'memory to stay within, such as 2G: fewer workers, or one layer at a time where tokens are given',
     read: byteSize('max-memory'),
   },
   limit: {

@@ -5,8 +5,7 @@ import { embeddedModels, resolveModel } from '../checkpoint/embedded.ts';
 import { checkFiniteWeights } from '../checkpoint/finite-weights.ts';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
-import { InputError, UsageError } from '../errors.ts';
-import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
+import { UsageError } from '../errors.ts';
 import { openGraphFolder } from '../store/graph-folder.ts';
 import { type Prompt, type PromptTarget, promptFromText, promptFromTokens, readPromptFile } from '../study/prompts.ts';
 import type { Context } from './command.ts';
@@ -92,24 +91,6 @@ export function onePrompt({ prompt, tokens }: PromptSource, target: PromptTarget
   if (prompt !== null) return promptFromText(prompt, target);
   if (tokens !== null) return promptFromTokens(tokens, target);
   throw new UsageError('found no prompt, expected --prompt TEXT or --tokens IDS');
-}
-
-/**
- * Workers whose weights fit into `--max-memory` side by side: onnxruntime keeps 4 bytes per parameter of a loaded
- * session, 8 in double precision, whatever the checkpoint stores.
- * @throws InputError if not even one fits.
- */
-export function fitWorkers(checkpoint: Checkpoint, policy: RoundingPolicy, options: CommonOptions): number {
-  const { workers, maxMemory } = options;
-  if (maxMemory === null) return workers;
-  let parameters = 0;
-  for (const { shape } of checkpoint.tensors.values()) parameters += shape.reduce((a, b) => a * b, 1);
-  const perWorker = parameters * (computeType(policy) === 'f64' ? 8 : 4);
-  const fitting = Math.floor(maxMemory / perWorker);
-  if (fitting >= 1) return Math.min(workers, fitting);
-  throw new InputError(
-    `--max-memory: found ${maxMemory} bytes, expected at least ${perWorker}, the loaded weights of one worker`,
-  );
 }
 
 /** Say which common options a command makes no use of. */

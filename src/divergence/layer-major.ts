@@ -3,9 +3,11 @@
  * loaded. Each weight is read once per run, and memory is one stage's weights and the residual rows between stages. It needs
  * tokens that are given: every prompt has its continuation. The passes are those of a resident run, and so are the bits.
  */
+import type { Stage } from '../graph/build.ts';
 import type { Hook } from '../graph/hooks.ts';
 import type { UncachedPlan } from '../model/arms.ts';
 import { Executor } from '../model/executor.ts';
+import { SessionHost } from '../model/session-host.ts';
 import { stagesOf, Tape } from '../model/tape.ts';
 import { captureSets } from './capture-sets.ts';
 import { StagedGates } from './gates/index.ts';
@@ -70,7 +72,12 @@ async function pass(
   const common = { checkpoint, policy, kernels, threads };
   const tapes = { run: new Tape(layers), oracle: new Tape(layers) };
   const sets = captureSets(options.hooks, checkpoint.config);
-  const executor = new Executor({ ...common, tape: tapes.run, sharedHooks: sets.all.hooks });
+  // While one stage computes, the next one loads.
+  const host = SessionHost.start(2);
+  const executor = new Executor({
+    ...{ ...common, tape: tapes.run, sharedHooks: sets.all.hooks },
+    ...(host === null ? {} : { host }),
+  });
   const oracle = openOracle(new Executor({ ...common, tape: tapes.oracle }));
   const { strategy, hooks, mode, decodeRows, maxNewTokens, ignoreEos, saveActivations } = options;
   const settings: PromptRunOptions = {
@@ -86,14 +93,25 @@ async function pass(
       if (signal?.aborted) return null;
       tapes.run.begin(stage);
       tapes.oracle.begin(stage);
+      await executor.load(partOf(stage, layers));
+      const next = host && stage < layers ? executor.load(partOf(stage + 1, layers)) : Promise.resolve();
+      next.catch(() => undefined);
       await gates?.observe(executor, stage);
       for (const run of runs) await run.observe();
-      await executor.release();
+      await executor.release(partOf(stage, layers));
       await oracle?.release();
+      await next;
     }
     return runs.map((run) => run.conclude());
   } finally {
-    await executor.release();
+    await executor.release().catch(() => undefined);
     await oracle?.release();
+    await host?.close();
   }
+}
+
+/** The part of the model that a stage of a tape runs. */
+function partOf(stage: number, layers: number): Stage {
+  if (stage < 0) return 'embed';
+  return stage < layers ? { block: stage } : 'unembed';
 }

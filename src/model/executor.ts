@@ -13,7 +13,8 @@ import type { StorageType } from '../numerics/types.ts';
 import { type FloatArray, floatData, floatTensor } from './arrays.ts';
 import { KVCache } from './kv-cache.ts';
 import { causalMask, type RotaryTables, rotaryTables } from './positions.ts';
-import { type Feeds, GraphSession, type SessionOptions } from './session.ts';
+import { type Feeds, GraphSession, type LoadedGraph, type SessionOptions } from './session.ts';
+import type { SessionHost } from './session-host.ts';
 import type { Tape } from './tape.ts';
 
 /** One captured tensor: row-major numbers, sizes along the hook's axes, and the type they are representable in. */
@@ -79,11 +80,13 @@ export interface ExecutorOptions {
    * its steps capture. The observer gate shows that this changes no bit. Absent: each hook set has graphs of its own.
    */
   sharedHooks?: ReadonlySet<string>;
+  /** Load unpatched graphs in threads, neighbouring stages in different ones. */
+  host?: SessionHost;
 }
 
 /** A loaded graph and what a step takes from it. */
 interface Fetch {
-  session: GraphSession;
+  session: LoadedGraph;
   bindings: [name: string, binding: HookBinding][];
   outputs: string[];
 }
@@ -100,7 +103,7 @@ export class Executor {
   readonly kernels: KernelPreset;
   readonly compute: 'f32' | 'f64';
   readonly options: ExecutorOptions;
-  private readonly sessions = new Map<string, Promise<GraphSession>>();
+  private readonly sessions = new Map<string, { stage: Stage; loaded: Promise<LoadedGraph> }>();
   /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
   private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
   private tables: RotaryTables | undefined;
@@ -144,17 +147,16 @@ export class Executor {
   ): Promise<BlockOutput> {
     const { hiddenSize, kvHeads, headDim } = this.config;
     const past = [1, rows.start, kvHeads, headDim];
-    const post = hookName('resid_post', layer);
+    const wanted = this.blockOutputs(layer);
     const feeds: Feeds = {
       [hookName('resid_pre', layer)]: floatTensor(residual, [1, rows.count, hiddenSize]),
       [inputNames.pastKeys(layer)]: floatTensor(history.keys, past),
       [inputNames.pastValues(layer)]: floatTensor(history.values, past),
       ...this.positionFeeds(rows, this.config.slidingWindows[layer]),
     };
-    const wanted = [post, inputNames.newKeys(layer), inputNames.newValues(layer)];
     const found = await this.run({ block: layer }, kernel, feeds, capture, wanted);
     const take = (name: string) => found.get(name)!.data;
-    const output = { residual: take(post), keys: take(wanted[1]), values: take(wanted[2]) };
+    const output = { residual: take(wanted[0]), keys: take(wanted[1]), values: take(wanted[2]) };
     for (const name of wanted) if (!capture.hooks.has(name)) found.delete(name);
     return { ...output, activations: found };
   }
@@ -194,12 +196,27 @@ export class Executor {
     });
   }
 
-  /** Close every session; the executor opens them again when needed. */
-  async release(): Promise<void> {
-    const sessions = await Promise.all(this.sessions.values());
-    this.sessions.clear();
+  /** Begin to load what passes will run at a stage; needs `sharedHooks`, or there is no telling what they will ask for. */
+  async load(stage: Stage): Promise<void> {
+    const { sharedHooks } = this.options;
+    if (!sharedHooks) throw new Error('load: there is no telling which hooks passes will ask for');
+    const always = { embed: ['hook_embed'], unembed: ['logits'] };
+    const wanted = typeof stage === 'string' ? always[stage] : this.blockOutputs(stage.block);
+    for (const kernel of ['prefill', 'decode'] as const) await this.openSession(stage, kernel, noHooks, wanted, []);
+  }
+
+  /** Close the sessions of one stage, or of all; the executor opens them again when needed. */
+  async release(stage?: Stage): Promise<void> {
+    const key = stage === undefined ? null : stageKey(stage);
+    const closing = [...this.sessions].filter(([, of]) => key === null || stageKey(of.stage) === key);
     this.recent = new WeakMap();
-    for (const session of sessions) await session.release();
+    for (const [name] of closing) this.sessions.delete(name);
+    for (const [, { loaded }] of closing) await (await loaded).release();
+  }
+
+  /** What a block always returns: its output, and its K and V rows. */
+  private blockOutputs(layer: number): [residual: string, keys: string, values: string] {
+    return [hookName('resid_post', layer), inputNames.newKeys(layer), inputNames.newValues(layer)];
   }
 
   private kernel(role: KernelRole): GraphKernel {
@@ -267,7 +284,7 @@ export class Executor {
       return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
     };
     if (patches.length > 0) return make();
-    const slot = `${typeof stage === 'string' ? stage : stage.block}|${kernel}`;
+    const slot = `${stageKey(stage)}|${kernel}`;
     const known = this.recent.get(hooks)?.get(slot);
     if (known) return known;
     const made = make();
@@ -283,7 +300,7 @@ export class Executor {
     hooks: ReadonlySet<string>,
     always: readonly string[],
     patches: readonly Patch[],
-  ): Promise<GraphSession> {
+  ): Promise<LoadedGraph> {
     const own = new Set(always.filter((name) => findHook(name, this.config)));
     const shared = patches.length === 0 ? this.options.sharedHooks : undefined;
     for (const name of shared ?? hooks) if (belongsTo(name, stage, this.config)) own.add(name);
@@ -291,14 +308,28 @@ export class Executor {
     if (patches.length === 0) for (const name of own) if (isCacheHook(name)) own.delete(name);
     const points = new Set(patches.map((patch) => patch.hook));
     const { attention, prepack } = this.kernel(kernel);
-    const stageKey = typeof stage === 'string' ? stage : stage.block;
-    const key = [stageKey, attention, prepack, [...own].sort().join(), [...points].sort().join()].join('|');
+    const key = [stageKey(stage), attention, prepack, [...own].sort().join(), [...points].sort().join()].join('|');
     const known = this.sessions.get(key);
-    if (known) return known;
-    const opened = this.openGraph(this.graph(stage, kernel, own, points), kernel);
-    this.sessions.set(key, opened);
-    return opened;
+    if (known) return known.loaded;
+    const graph = this.graph(stage, kernel, own, points);
+    const { host } = this.options;
+    const loaded =
+      host && patches.length === 0
+        ? host.open(graph, this.sessionOptions(kernel), this.stageIndex(stage))
+        : this.openGraph(graph, kernel);
+    this.sessions.set(key, { stage, loaded });
+    return loaded;
   }
+
+  /** 0 for the embedding, then the blocks, then the unembedding. */
+  private stageIndex(stage: Stage): number {
+    if (typeof stage !== 'string') return stage.block + 1;
+    return stage === 'embed' ? 0 : this.config.layers + 1;
+  }
+}
+
+function stageKey(stage: Stage): string {
+  return typeof stage === 'string' ? stage : String(stage.block);
 }
 
 /** True for `blocks.{i}.attn.hook_cache_k|cache_v`. */

@@ -42,8 +42,23 @@ export function runtimeOptions(options: SessionOptions): InferenceSession.Sessio
 
 export type Feeds = Record<string, Tensor>;
 
-/** One graph, loaded. Feed and fetch names are validated: the runtime ignores unknown feeds silently. */
-export class GraphSession {
+/** One graph, loaded. */
+export interface LoadedGraph {
+  readonly graph: BuiltGraph;
+  /** Run with these inputs; fetches graph outputs by name. Feed names are validated. */
+  run(feeds: Feeds, fetches: readonly string[]): Promise<InferenceSession.OnnxValueMapType>;
+  release(): Promise<void>;
+}
+
+/** @throws Error for a feed the graph does not have: the runtime ignores unknown ones silently. */
+export function checkFeeds(feeds: Feeds, inputs: ReadonlySet<string>, graph: string): void {
+  for (const name of Object.keys(feeds)) {
+    if (!inputs.has(name)) throw new Error(`${graph}: no input named ${name}`);
+  }
+}
+
+/** A graph loaded in this thread. */
+export class GraphSession implements LoadedGraph {
   readonly graph: BuiltGraph;
   private readonly session: InferenceSession;
   private readonly inputs: ReadonlySet<string>;
@@ -65,11 +80,8 @@ export class GraphSession {
     }
   }
 
-  /** Run with these inputs; fetches graph outputs by name. */
   async run(feeds: Feeds, fetches: readonly string[]): Promise<InferenceSession.OnnxValueMapType> {
-    for (const name of Object.keys(feeds)) {
-      if (!this.inputs.has(name)) throw new Error(`${this.graph.model.graph?.name}: no input named ${name}`);
-    }
+    checkFeeds(feeds, this.inputs, this.graph.model.graph?.name ?? '');
     return this.session.run(feeds, fetches);
   }
 

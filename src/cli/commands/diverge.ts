@@ -7,6 +7,7 @@ import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
 import { divergeResult } from '../diverge-result.ts';
+import { chooseExecution } from '../execution.ts';
 import {
   addCommonOptions,
   addOption,
@@ -18,7 +19,7 @@ import {
   unusedOptions,
 } from '../options.ts';
 import { Progress, type ProgressState } from '../progress.ts';
-import { fitWorkers, noteUnused, openSubject, readPrompts } from '../subject.ts';
+import { noteUnused, openSubject, readPrompts } from '../subject.ts';
 import { choice, integer, nonEmpty } from '../values.ts';
 
 const modes = ['teacher-forced', 'free-running', 'both'] as const;
@@ -78,8 +79,15 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const read = readPrompts(subject, source, { ...options, limit });
     const prompts = prefill === null ? read : splitAtPrefill(read, prefill);
     const hooks = values.text('hooks') ?? 'core';
+    const maxNewTokens = values.number('maxNewTokens') ?? 150;
     selectHooks(hooks, checkpoint.config);
-    const workers = fitWorkers(checkpoint, options.policy, options);
+    const { execution, workers, note } = chooseExecution(checkpoint, options, {
+      rows: Math.max(
+        ...prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens)),
+      ),
+      givenTokens: prompts.every(({ continuation }) => continuation !== null && continuation.length > 0),
+    });
+    if (!options.quiet) context.io.err(`${note}\n`);
     const progress = new Progress(context.io, options.quiet);
     const { policy, kernels, strategy, decodeRows, threads, ignoreEos, template } = options;
     const run = RunDirectory.create({
@@ -90,7 +98,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const request: DivergeOptions = {
       ...{ checkpoint, policy, kernels, strategy, prompts, mode, hooks, decodeRows, threads, workers, ignoreEos },
       ...{ template, run, signal: context.signal },
-      maxNewTokens: values.number('maxNewTokens') ?? 150,
+      ...{ maxNewTokens, execution },
       saveActivations: values.flag('saveActivations'),
       onProgress: (state) => progress.update(progressState(checkpoint.name, state)),
     };
@@ -120,6 +128,7 @@ function readMode(values: OptionValues, prefill: number | null): DivergeOptions[
 }
 
 function progressState(label: string, { stage, done, total, flips }: DivergeProgress): ProgressState {
+  if (stage === 'layers') return { label: `${label} layer by layer`, done, total, unit: 'stages' };
   if (stage === 'gates') return { label: `${label} gates`, done: 0, total: null, unit: 'prompts' };
   return { label, done, total, unit: 'prompts', ...(flips > 0 ? { note: `${flips} flips` } : {}) };
 }

@@ -1,0 +1,77 @@
+/** How a run fits into memory: with all layers loaded and so many workers, or one layer at a time. */
+import { totalmem } from 'node:os';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { InputError } from '../errors.ts';
+import type { RoundingPolicy } from '../graph/rounding.ts';
+import { estimateMemory, loadedBytes } from '../model/memory.ts';
+import type { CommonOptions } from './options.ts';
+
+/** How prompts run. */
+export interface Execution {
+  execution: 'resident' | 'layer-major';
+  workers: number;
+  /** The estimate and the choice, for stderr. */
+  note: string;
+}
+
+/** What the choice depends on beside the model. */
+export interface Demand {
+  /** Tokens of the longest sequence. */
+  rows: number;
+  /** Every token is given, so that the run can go layer by layer. */
+  givenTokens: boolean;
+}
+
+/** Share of the memory at hand that a run may take if it is not told. */
+const usableShare = 0.8;
+
+/**
+ * Choose how to run.
+ * @throws InputError if the run fits in neither way.
+ */
+export function chooseExecution(
+  checkpoint: Checkpoint,
+  options: Pick<CommonOptions, 'policy' | 'workers' | 'maxMemory'>,
+  { rows, givenTokens }: Demand,
+): Execution {
+  const { policy, workers } = options;
+  const limit = options.maxMemory ?? usableMemory();
+  const { resident, perWorker, byLayer } = estimateMemory(checkpoint, policy, rows);
+  const estimate = `about ${shown(resident)} with all layers loaded, ${shown(byLayer)} layer by layer; ${shown(limit)} may be used`;
+  if (resident <= limit) {
+    const fitting = Math.min(workers, 1 + Math.floor((limit - resident) / perWorker));
+    return { execution: 'resident', workers: fitting, note: `memory: ${estimate}: all layers loaded` };
+  }
+  if (!givenTokens) {
+    throw new InputError(
+      `memory: ${checkpoint.name} takes ${estimate}, and a run that chooses its own tokens needs all layers`,
+      'give the tokens, so that it can run layer by layer: --prefill N, or a "continuation" of each prompt; or raise --max-memory',
+    );
+  }
+  if (byLayer > limit) throw new InputError(`memory: ${checkpoint.name} takes ${estimate}`, 'raise --max-memory');
+  return { execution: 'layer-major', workers: 1, note: `memory: ${estimate}: layer by layer` };
+}
+
+/**
+ * Refuse a model whose weights do not fit, for commands that need all layers.
+ * @param copies graphs of every stage that are loaded at once
+ * @throws InputError
+ */
+export function checkLoads(checkpoint: Checkpoint, policy: RoundingPolicy, maxMemory: number | null, copies = 1): void {
+  const limit = maxMemory ?? usableMemory();
+  const needed = copies * loadedBytes(checkpoint, policy);
+  if (needed <= limit) return;
+  throw new InputError(
+    `memory: ${checkpoint.name} takes about ${shown(needed)} with all layers loaded, ${shown(limit)} may be used`,
+    'kvlens diverge runs layer by layer on given tokens (--prefill N); or raise --max-memory',
+  );
+}
+
+function usableMemory(): number {
+  return usableShare * (process.availableMemory?.() ?? totalmem());
+}
+
+function shown(bytes: number): string {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toPrecision(3)} GB`;
+  return `${Math.max(1, Math.round(bytes / 1e6))} MB`;
+}
