@@ -176,6 +176,7 @@ function normalise(raw: UsedKeys, modelType: ModelType, refuse: Refuse): ModelCo
     layers: raw.num_hidden_layers,
     heads,
     kvHeads,
+    storedKvHeads: kvHeads,
     headDim,
     maxPositions,
     normEpsilon: raw.rms_norm_eps,

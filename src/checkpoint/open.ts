@@ -35,7 +35,7 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
   let weightsDigest: Promise<string> | undefined;
   return {
     dir,
-    name: options.name ?? showName(basename(resolve(dir))),
+    name: options.name ?? checkpointName(dir),
     config,
     tensors,
     weightsRoot: commonFolder(files.map((file) => dirname(file))),
@@ -54,6 +54,11 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
       return readValues(tensor);
     },
   };
+}
+
+/** What a checkpoint is called where nobody says otherwise: the last part of its folder. */
+export function checkpointName(dir: string): string {
+  return showName(basename(resolve(dir)));
 }
 
 function checkFolder(dir: string): void {

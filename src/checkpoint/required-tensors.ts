@@ -3,15 +3,15 @@ import type { ModelConfig } from './types.ts';
 
 /** Checkpoint key → shape; linear weights are [out, in]. */
 export function requiredTensors(config: ModelConfig): Map<string, number[]> {
-  const { hiddenSize: d, intermediateSize: f, vocabSize: v, heads, kvHeads, headDim } = config;
+  const { hiddenSize: d, intermediateSize: f, vocabSize: v, heads, storedKvHeads, headDim } = config;
   const tensors = new Map<string, number[]>([['model.embed_tokens.weight', [v, d]]]);
   for (let layer = 0; layer < config.layers; layer++) {
     const add = (suffix: string, shape: number[]) => tensors.set(`model.layers.${layer}.${suffix}`, shape);
     add('input_layernorm.weight', [d]);
     for (const [name, count] of [
       ['q', heads],
-      ['k', kvHeads],
-      ['v', kvHeads],
+      ['k', storedKvHeads],
+      ['v', storedKvHeads],
     ] as const) {
       add(`self_attn.${name}_proj.weight`, [count * headDim, d]);
       if (config.attentionBias) add(`self_attn.${name}_proj.bias`, [count * headDim]);

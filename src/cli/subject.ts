@@ -2,6 +2,7 @@
 import { realpathSync } from 'node:fs';
 import type { Command } from 'commander';
 import { embeddedModels, resolveModel } from '../checkpoint/embedded.ts';
+import { loadedParameters } from '../checkpoint/expand-kv.ts';
 import { checkFiniteWeights } from '../checkpoint/finite-weights.ts';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
@@ -102,9 +103,7 @@ export function onePrompt({ prompt, tokens }: PromptSource, target: PromptTarget
 export function fitWorkers(checkpoint: Checkpoint, policy: RoundingPolicy, options: CommonOptions): number {
   const { workers, maxMemory } = options;
   if (maxMemory === null) return workers;
-  let parameters = 0;
-  for (const { shape } of checkpoint.tensors.values()) parameters += shape.reduce((a, b) => a * b, 1);
-  const perWorker = parameters * (computeType(policy) === 'f64' ? 8 : 4);
+  const perWorker = loadedParameters(checkpoint) * (computeType(policy) === 'f64' ? 8 : 4);
   const fitting = Math.floor(maxMemory / perWorker);
   if (fitting >= 1) return Math.min(workers, fitting);
   throw new InputError(

@@ -4,6 +4,7 @@
  * Prompts are independent, so they run in worker threads; results are written in the order of the prompts, so that the
  * number of workers changes no byte.
  */
+import { referenceTo } from '../checkpoint/expand-kv.ts';
 import { InterruptedError } from '../errors.ts';
 import { selectHooks } from '../graph/hooks.ts';
 import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
@@ -67,8 +68,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     if (gates.every((gate) => gate.class !== 'harness' || gate.passed)) {
       const pool = openPromptPool(
         {
-          dir: checkpoint.dir,
-          name: checkpoint.name,
+          checkpoint: referenceTo(checkpoint),
           policy,
           kernels,
           strategy,

@@ -2,6 +2,7 @@
  * The float64 oracle of a run: its rounded weights, constants and rotary tables, everything else in double, on the
  * uncached arm's tokens. It says which arm is closer to the truth the rounding departs from.
  */
+import { loadedParameters } from '../checkpoint/expand-kv.ts';
 import { oracleOf } from '../graph/rounding.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing, Executor } from '../model/executor.ts';
@@ -13,9 +14,7 @@ export const oracleParameterLimit = 200e6;
 /** An oracle for an executor's model and policy, or null where the policy is float64 itself or the model is too large. */
 export function openOracle(executor: Executor): Executor | null {
   const { checkpoint, policy } = executor.options;
-  let parameters = 0;
-  for (const tensor of checkpoint.tensors.values()) parameters += tensor.shape.reduce((a, b) => a * b, 1);
-  if (policy.compute === 'float64' || parameters > oracleParameterLimit) return null;
+  if (policy.compute === 'float64' || loadedParameters(checkpoint) > oracleParameterLimit) return null;
   return new Executor({ ...executor.options, policy: oracleOf(policy) });
 }
 

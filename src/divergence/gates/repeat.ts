@@ -1,5 +1,5 @@
 /** Gate 1. The same arm run again gives the same bits; in an audit also in a process of its own. */
-
+import { referenceTo } from '../../checkpoint/expand-kv.ts';
 import { type ArmDigests, type ArmsRequest, digestArms, unlikeDigests } from './arm-digests.ts';
 import type { Gate, GateContext, Measurement } from './gate.ts';
 import { always, count, lengthScope } from './gate.ts';
@@ -17,7 +17,7 @@ export const repeat: Gate = {
 async function measure(context: GateContext): Promise<Measurement> {
   const { checkpoint, policy, kernels, threads, decodeRows, tokens, prompt } = context;
   const request: ArmsRequest = {
-    checkpoint: checkpoint.dir,
+    checkpoint: referenceTo(checkpoint),
     policy,
     kernels: kernels.name,
     threads,
