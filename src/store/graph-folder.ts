@@ -2,8 +2,8 @@
 import { copyFileSync, existsSync, linkSync, mkdirSync, readFileSync, realpathSync, renameSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import type { z } from 'zod';
-import { readJsonFile } from '../checkpoint/json-file.ts';
 import { expandKeyValueHeads, isExpanded } from '../checkpoint/expand-kv.ts';
+import { readJsonFile } from '../checkpoint/json-file.ts';
 import { checkpointName, openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { InputError } from '../errors.ts';
