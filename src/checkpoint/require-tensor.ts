@@ -69,8 +69,8 @@ function missing(
   others: readonly string[],
 ): InputError {
   const tied = absentKeys.has('tie_word_embeddings') ? 'absent, the default is false' : 'false';
-  const because =
-    name === 'lm_head.weight' ? `tie_word_embeddings is ${tied}` : `num_hidden_layers is ${config.layers}`;
+  const layers = name.startsWith('model.layers.') ? ` (num_hidden_layers is ${config.layers})` : '';
+  const because = name === 'lm_head.weight' ? ` (tie_word_embeddings is ${tied})` : layers;
   const shape = axes.map(axisSize).join(', ');
   // What stands in its place: a part of the same module (a quantised weight), of the same sublayer (a fused one), or any.
   const parts = name.split('.');
@@ -78,7 +78,7 @@ function missing(
   const instead = inside(1) ?? (parts.length > 3 ? inside(2) : undefined) ?? others[0];
   const found = instead === undefined ? '' : `; found ${showName(instead)}, not part of a ${config.modelType} model`;
   return new InputError(
-    `${dir}: tensor ${name} is missing, expected shape [${shape}] (${because})${found}`,
+    `${dir}: tensor ${name} is missing, expected shape [${shape}]${because}${found}`,
     instead !== undefined && instead === inside(1) ? quantisedHint : undefined,
   );
 }
