@@ -11,6 +11,7 @@
  */
 
 export { embeddedModels } from './checkpoint/embedded.ts';
+export { expandKeyValueHeads } from './checkpoint/expand-kv.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export type { Checkpoint, ModelConfig, Tokenizer } from './checkpoint/types.ts';
 export { type CaptureOptions, type CaptureSummary, capture } from './divergence/capture.ts';

@@ -1,12 +1,15 @@
-/** Small LLaMA-shaped checkpoints of seeded random weights in a temporary folder: what tests need instead of real models. */
+/** Small checkpoints, LLaMA-shaped unless said otherwise, of seeded random weights in a temporary folder: what tests need instead of real models. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ModelType } from '../src/checkpoint/types.ts';
 import { bfloat16Bits, float16Bits } from '../src/numerics/half.ts';
 
 export interface TinyOptions {
-  /** Multi-head (as many K/V heads as heads) or grouped-query attention (two query heads per K/V head). */
-  attention?: 'mha' | 'gqa';
+  /** Family; what it has beyond LLaMA's tensors and keys is added. */
+  modelType?: ModelType;
+  /** Multi-head (as many K/V heads as heads), grouped-query (two heads share one) or multi-query attention (all do). */
+  attention?: 'mha' | 'gqa' | 'mqa';
   dtype?: 'F32' | 'F16' | 'BF16';
   layers?: number;
   headDim?: number;
@@ -34,6 +37,7 @@ export function removeCheckpoint(dir: string): void {
 
 function tinyModel(options: TinyOptions) {
   const {
+    modelType = 'llama',
     attention = 'mha',
     layers = 2,
     headDim = 16,
@@ -42,7 +46,7 @@ function tinyModel(options: TinyOptions) {
     tiedEmbeddings = false,
   } = options;
   const heads = 4;
-  const kvHeads = attention === 'mha' ? heads : heads / 2;
+  const kvHeads = { mha: heads, gqa: heads / 2, mqa: 1 }[attention];
   const hidden = heads * headDim;
   const mlp = 2 * hidden + 8;
   const shapes: [string, number[]][] = [['model.embed_tokens.weight', [vocabSize, hidden]]];
@@ -58,13 +62,16 @@ function tinyModel(options: TinyOptions) {
       [`${prefix}.mlp.gate_proj.weight`, [mlp, hidden]],
       [`${prefix}.mlp.up_proj.weight`, [mlp, hidden]],
       [`${prefix}.mlp.down_proj.weight`, [hidden, mlp]],
+      ...familyShapes(modelType, { hidden, query: heads * headDim, keyValue: kvHeads * headDim, headDim }).map(
+        ([name, shape]): [string, number[]] => [`${prefix}.${name}`, shape],
+      ),
     );
   }
   shapes.push(['model.norm.weight', [hidden]]);
   if (!tiedEmbeddings) shapes.push(['lm_head.weight', [vocabSize, hidden]]);
   const config = {
     architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
+    model_type: modelType,
     hidden_size: hidden,
     intermediate_size: mlp,
     num_hidden_layers: layers,
@@ -81,9 +88,44 @@ function tinyModel(options: TinyOptions) {
     bos_token_id: 1,
     eos_token_id: 2,
     tie_word_embeddings: tiedEmbeddings,
+    ...familyKeys[modelType],
     torch_dtype: { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }[options.dtype ?? 'F32'],
   };
   return { config, shapes };
+}
+
+/** Keys of config.json that only this family has. */
+const familyKeys: Record<ModelType, object> = {
+  llama: {},
+  mistral: { sliding_window: 8 },
+  gemma2: { hidden_activation: 'gelu_pytorch_tanh', sliding_window: 8, query_pre_attn_scalar: 16 },
+  qwen2: { use_sliding_window: false },
+  qwen3: { use_sliding_window: false },
+};
+
+/** Tensors of a layer that only this family has. */
+function familyShapes(
+  modelType: ModelType,
+  { hidden, query, keyValue, headDim }: Record<'hidden' | 'query' | 'keyValue' | 'headDim', number>,
+): [string, number[]][] {
+  if (modelType === 'gemma2') {
+    return [
+      ['pre_feedforward_layernorm.weight', [hidden]],
+      ['post_feedforward_layernorm.weight', [hidden]],
+    ];
+  }
+  if (modelType === 'qwen2') {
+    return [
+      ['self_attn.q_proj.bias', [query]],
+      ['self_attn.k_proj.bias', [keyValue]],
+      ['self_attn.v_proj.bias', [keyValue]],
+    ];
+  }
+  if (modelType !== 'qwen3') return [];
+  return [
+    ['self_attn.q_norm.weight', [headDim]],
+    ['self_attn.k_norm.weight', [headDim]],
+  ];
 }
 
 function safetensors(

@@ -5,9 +5,12 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { InputError } from '../errors.ts';
+import { type Family, families } from './families.ts';
 import { readJsonFile } from './json-file.ts';
+import { quantisedHint } from './require-tensor.ts';
 import { ropeParameters } from './rope.ts';
 import { show, showName } from './show.ts';
+import { slidingWindows } from './sliding-windows.ts';
 import { type ModelConfig, type ModelType, modelTypes } from './types.ts';
 
 const count = z
@@ -98,45 +101,12 @@ const inertKeys: ReadonlySet<string> = new Set(
   cross_attention_hidden_size begin_suppress_tokens tie_encoder_decoder tf_legacy_loss pruned_heads`.split(/\s+/),
 );
 
-/** What a family's configuration class assumes for absent keys, and which of the used keys it knows. */
-interface Family {
-  kvHeads: number | null;
-  headDim: number | null;
-  maxPositions: number;
-  tiedEmbeddings: boolean;
-  activation: ModelConfig['activation'];
-  /** Used keys that only some families know; in others they are refused unless neutral. */
-  knows: readonly ('sliding_window' | 'use_sliding_window' | 'softcaps' | 'query_pre_attn_scalar' | 'layer_types')[];
-  attentionBias: boolean;
-  queryKeyNorm: boolean;
-}
-
-const llamaLike: Family = {
-  ...{ kvHeads: null, headDim: null, maxPositions: 2048, tiedEmbeddings: false, activation: 'silu' },
-  ...{ knows: [], attentionBias: false, queryKeyNorm: false },
-};
-const families: Record<ModelType, Family> = {
-  llama: llamaLike,
-  mistral: { ...llamaLike, kvHeads: 8, maxPositions: 131_072, knows: ['sliding_window'] },
-  gemma2: {
-    ...{ kvHeads: 4, headDim: 256, maxPositions: 8192, tiedEmbeddings: true, activation: 'gelu_tanh' },
-    ...{ attentionBias: false, queryKeyNorm: false },
-    knows: ['sliding_window', 'softcaps', 'query_pre_attn_scalar', 'layer_types'],
-  },
-  qwen2: {
-    ...{ ...llamaLike, kvHeads: 32, maxPositions: 32_768, attentionBias: true },
-    knows: ['sliding_window', 'use_sliding_window', 'layer_types'],
-  },
-  qwen3: {
-    ...{ ...llamaLike, kvHeads: 32, headDim: 128, maxPositions: 32_768, queryKeyNorm: true },
-    knows: ['sliding_window', 'use_sliding_window', 'layer_types'],
-  },
-};
-
 /** A checked configuration and the keys that nobody knows. */
 export interface ReadConfig {
   config: ModelConfig;
   unknownKeys: string[];
+  /** Used keys that config.json does not have, or has as null: their values are defaults. */
+  absentKeys: ReadonlySet<string>;
 }
 
 /**
@@ -153,14 +123,15 @@ export function readConfig(dir: string, hasGenerationConfig: boolean): ReadConfi
   const modelType = 'model_type' in raw ? raw.model_type : undefined;
   const known = modelTypes.find((type) => type === modelType);
   if (known === undefined) {
-    return refuse('model_type', modelType, `one of ${modelTypes.join(', ')}`, 'this architecture is not supported yet');
+    const hint = modelType === undefined ? 'it names the architecture' : 'this architecture is not supported yet';
+    return refuse('model_type', modelType, `one of ${modelTypes.join(', ')}`, hint);
   }
   const parsed = usedKeys.safeParse(raw);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const key = issue.path.join('.');
     const value = issue.path.reduce<unknown>((at, part) => (isRecord(at) ? at[String(part)] : undefined), raw);
-    return refuse(key, value, describeIssue(issue));
+    return refuse(key, value, describeIssue(issue) + (takesNull(key) ? ', or null' : ''));
   }
   for (const [key, neutral] of Object.entries(refusedUnlessNeutral)) {
     const value = key in raw ? parsed.data[key] : undefined;
@@ -169,7 +140,9 @@ export function readConfig(dir: string, hasGenerationConfig: boolean): ReadConfi
         key,
         value,
         `${neutral.map(show).join(' or ')} or absent`,
-        `${key} changes the mathematics and is not supported`,
+        key === 'quantization_config' || key === 'compression_config'
+          ? quantisedHint
+          : `${key} changes the mathematics and is not supported`,
       );
     }
   }
@@ -177,7 +150,8 @@ export function readConfig(dir: string, hasGenerationConfig: boolean): ReadConfi
   if (hasGenerationConfig) config.eosTokenIds = mergeEos(config, join(dir, 'generation_config.json'));
   const used = new Set([...Object.keys(usedKeys.shape), ...Object.keys(refusedUnlessNeutral)]);
   const unknownKeys = Object.keys(raw).filter((key) => !used.has(key) && !inertKeys.has(key));
-  return { config, unknownKeys: unknownKeys.map(showName) };
+  const absentKeys = new Set(Object.keys(usedKeys.shape).filter((key) => parsed.data[key] == null));
+  return { config, unknownKeys: unknownKeys.map(showName), absentKeys };
 }
 
 type Refuse = (key: string, value: unknown, expected: string, hint?: string) => never;
@@ -187,7 +161,9 @@ function normalise(raw: UsedKeys, modelType: ModelType, refuse: Refuse): ModelCo
   const heads = raw.num_attention_heads;
   const kvHeads = raw.num_key_value_heads ?? (raw.num_key_value_heads === undefined ? family.kvHeads : null) ?? heads;
   if (kvHeads > heads || heads % kvHeads !== 0) {
-    refuse('num_key_value_heads', kvHeads, `a divisor of num_attention_heads (${heads})`);
+    const given = raw.num_key_value_heads;
+    const assumed = given === undefined ? `, but ${modelType} models without the key have ${kvHeads}` : '';
+    refuse('num_key_value_heads', given, `a divisor of num_attention_heads (${heads})${assumed}`);
   }
   const givenHeadDim = raw.head_dim ?? (raw.head_dim === undefined ? family.headDim : null);
   if (givenHeadDim === null && raw.hidden_size % heads !== 0) {
@@ -210,6 +186,7 @@ function normalise(raw: UsedKeys, modelType: ModelType, refuse: Refuse): ModelCo
     layers: raw.num_hidden_layers,
     heads,
     kvHeads,
+    storedKvHeads: kvHeads,
     headDim,
     maxPositions,
     normEpsilon: raw.rms_norm_eps,
@@ -243,38 +220,6 @@ function scoreScale(raw: UsedKeys, family: Family, headDim: number, modelType: M
   if (family.knows.includes('query_pre_attn_scalar')) return (scalar ?? 256) ** -0.5;
   if (scalar != null) refuse('query_pre_attn_scalar', scalar, 'null or absent', `${modelType} models do not use it`);
   return headDim ** -0.5;
-}
-
-/** Which layers slide, and how far. */
-function slidingWindows(raw: UsedKeys, modelType: ModelType, refuse: Refuse): (number | null)[] {
-  const { knows } = families[modelType];
-  const layers = Array.from({ length: raw.num_hidden_layers }, (_, layer) => layer);
-  const none = layers.map(() => null);
-  const { layer_types: types, sliding_window: given } = raw;
-  if (types != null && types.length !== layers.length) {
-    refuse('layer_types', types, `a list of ${layers.length} entries, one per layer`);
-  }
-  const unknownType = types?.find((type) => type !== 'full_attention' && type !== 'sliding_attention');
-  if (unknownType !== undefined) refuse('layer_types', types, '"full_attention" and "sliding_attention"');
-  if (!knows.includes('layer_types') && types?.includes('sliding_attention') && modelType !== 'mistral') {
-    refuse('layer_types', types, 'a list with "full_attention" for every layer');
-  }
-  if (!knows.includes('use_sliding_window') && raw.use_sliding_window) {
-    refuse('use_sliding_window', true, 'false or absent');
-  }
-  if (!knows.includes('sliding_window')) {
-    if (given != null) refuse('sliding_window', given, 'null or absent', `${modelType} models do not slide`);
-    return none;
-  }
-  // An absent key is the class's 4,096, an explicit null is off.
-  const window = given === undefined ? 4096 : given;
-  if (modelType === 'mistral') return layers.map(() => window);
-  if (knows.includes('use_sliding_window') && !raw.use_sliding_window) return none;
-  const slides = (layer: number) => {
-    if (types != null) return types[layer] === 'sliding_attention';
-    return modelType === 'gemma2' ? layer % 2 === 0 : layer >= raw.max_window_layers;
-  };
-  return layers.map((layer) => (slides(layer) ? window : null));
 }
 
 function checkedToken<T extends number | null>(key: string, id: T, vocabSize: number, refuse: Refuse): T {
@@ -312,6 +257,11 @@ const typeNames: Record<string, string> = {
   boolean: 'true or false',
   array: 'a list',
 };
+
+/** True for keys whose null means none. */
+function takesNull(key: string): boolean {
+  return Object.entries(usedKeys.shape).some(([name, schema]) => name === key && schema.safeParse(null).success);
+}
 
 function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_type') return typeNames[issue.expected] ?? `a ${issue.expected}`;

@@ -6,11 +6,11 @@ import { InputError } from '../errors.ts';
 import { decodeBfloat16, decodeFloat16 } from '../numerics/half.ts';
 import { readConfig } from './config.ts';
 import { errorCode } from './json-file.ts';
-import { requiredTensors } from './required-tensors.ts';
+import { requireTensors } from './require-tensor.ts';
 import { indexName, type LocatedTensor, locateTensors } from './shards.ts';
 import { showName } from './show.ts';
 import { openTokenizer } from './tokenizer.ts';
-import type { Checkpoint, ModelConfig, TensorDtype, TensorInfo } from './types.ts';
+import type { Checkpoint, ModelConfig, TensorInfo } from './types.ts';
 
 /**
  * Open a checkpoint in Hugging Face's layout: a plain folder, or a snapshot of a hub cache whose files are symlinks
@@ -23,19 +23,17 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
   for (const name of ['config.json', 'tokenizer.json', 'generation_config.json', 'tokenizer_config.json', indexName]) {
     if (existsSync(join(dir, name))) resolveFile(name);
   }
-  const { config, unknownKeys } = readConfig(dir, existsSync(join(dir, 'generation_config.json')));
+  const read = readConfig(dir, existsSync(join(dir, 'generation_config.json')));
+  const { config, unknownKeys } = read;
   const located = locateTensors(dir, resolveFile);
-  const tensors = new Map<string, TensorInfo>();
-  for (const [name, shape] of requiredTensors(config)) {
-    tensors.set(name, requireTensor(dir, name, shape, located, config, resolveFile));
-  }
+  const tensors = requireTensors(dir, read, located, resolveFile);
   refuseUnread(dir, located, tensors, config);
   const files = [...new Set([...tensors.values()].map((tensor) => tensor.file))];
   const tokenizer = openTokenizer(dir, config.vocabSize);
   let weightsDigest: Promise<string> | undefined;
   return {
     dir,
-    name: options.name ?? showName(basename(resolve(dir))),
+    name: options.name ?? checkpointName(dir),
     config,
     tensors,
     weightsRoot: commonFolder(files.map((file) => dirname(file))),
@@ -54,6 +52,11 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
       return readValues(tensor);
     },
   };
+}
+
+/** What a checkpoint is called where nobody says otherwise: the last part of its folder. */
+export function checkpointName(dir: string): string {
+  return showName(basename(resolve(dir)));
 }
 
 function checkFolder(dir: string): void {
@@ -87,36 +90,6 @@ function fileResolver(dir: string): (fileName: string) => string {
     if (!statSync(real).isFile()) throw new InputError(`${path}: is not a file, expected one`);
     return real;
   };
-}
-
-function isSupported(dtype: string): dtype is TensorDtype {
-  return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
-}
-
-function requireTensor(
-  dir: string,
-  name: string,
-  shape: number[],
-  located: ReadonlyMap<string, LocatedTensor>,
-  config: ModelConfig,
-  resolveFile: (fileName: string) => string,
-): TensorInfo {
-  const found = located.get(name);
-  if (!found) {
-    const tied = name === 'lm_head.weight' ? '; tie_word_embeddings is false' : '';
-    const layers = `config.json says ${config.layers} layers${tied}`;
-    throw new InputError(`${dir}: tensor ${name} is missing, expected shape [${shape.join(', ')}] (${layers})`);
-  }
-  const file = resolveFile(found.fileName);
-  if (found.shape.length !== shape.length || found.shape.some((size, axis) => size !== shape[axis])) {
-    throw new InputError(
-      `${join(dir, found.fileName)}: tensor ${name} has shape [${found.shape.join(', ')}], config.json expects [${shape.join(', ')}]`,
-    );
-  }
-  if (!isSupported(found.dtype)) {
-    throw new InputError(`${join(dir, found.fileName)}: tensor ${name} is ${found.dtype}, expected F32, F16 or BF16`);
-  }
-  return { name, dtype: found.dtype, shape, file, offset: found.offset, bytes: found.bytes };
 }
 
 /** A tensor of a used layer that nobody reads (a bias, an adapter, a scale) would be left out of the mathematics. */

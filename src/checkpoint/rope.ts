@@ -26,16 +26,24 @@ export function ropeParameters(raw: RopeKeys, refuse: Refuse): RopeParameters {
   }
   for (const [key, value] of Object.entries(parameters)) {
     if (known.has(key) || (key === 'partial_rotary_factor' && value === 1)) continue;
+    if (key === 'partial_rotary_factor') refuse(`${section}.${key}`, value, '1 or absent', partialRotary);
+    if (layerTypes.includes(key)) {
+      refuse(`${section}.${key}`, value, 'rope_type and rope_theta here, for all layers', perLayerRope);
+    }
     refuse(`${section}.${showName(key)}`, value, `no key that the ${show(type)} rope does not use`);
   }
-  const positive = (key: string, value: unknown): number =>
+  const positive = (key: string, value: unknown, hint?: string): number =>
     typeof value === 'number' && Number.isFinite(value) && value > 0
       ? value
-      : refuse(`${section}.${key}`, value, 'a positive number');
+      : refuse(`${section}.${key}`, value, 'a positive number', hint);
   const theta = positive('rope_theta', parameters.rope_theta ?? raw.rope_theta ?? 10_000);
   if (type === 'default') return { type, theta };
   const [factor, low, high, original] = llama3Keys.map((key) =>
-    positive(key, parameters[key] ?? (key === originalKey ? raw.max_position_embeddings : undefined)),
+    positive(
+      key,
+      parameters[key] ?? (key === originalKey ? raw.max_position_embeddings : undefined),
+      'the llama3 rope needs factor, low_freq_factor and high_freq_factor',
+    ),
   );
   if (high <= low) refuse(`${section}.high_freq_factor`, high, `more than low_freq_factor (${low})`);
   return {
@@ -48,5 +56,8 @@ export function ropeParameters(raw: RopeKeys, refuse: Refuse): RopeParameters {
   };
 }
 
+const layerTypes = ['full_attention', 'sliding_attention'];
+const partialRotary = 'rotating only a part of each head is not supported';
+const perLayerRope = 'rope parameters of their own for each type of layer are not supported yet';
 const originalKey = 'original_max_position_embeddings';
 const llama3Keys = ['factor', 'low_freq_factor', 'high_freq_factor', originalKey];

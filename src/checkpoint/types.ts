@@ -26,6 +26,8 @@ export interface ModelConfig {
   heads: number;
   /** K/V heads; equals `heads` in multi-head attention, divides it in grouped-query attention. */
   kvHeads: number;
+  /** K/V heads of the checkpoint's tensors: fewer than `kvHeads` in a model expanded to multi-head attention. */
+  storedKvHeads: number;
   headDim: number;
   maxPositions: number;
   normEpsilon: number;

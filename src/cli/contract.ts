@@ -68,6 +68,7 @@ export const results = {
     files: z.array(z.string()).describe('its files, relative to it'),
     precision: z.string(),
     kernels: z.string(),
+    expandedKv: z.boolean().describe('the graphs repeat the K/V heads to one per query head'),
   }),
   generate: z.strictObject({
     arms: z.strictObject({ cached: armResult.optional(), uncached: armResult.optional() }),

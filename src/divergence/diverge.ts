@@ -4,6 +4,7 @@
  * Prompts are independent, so they run in worker threads; results are written in the order of the prompts, so that the
  * number of workers changes no byte. A model that does not fit into memory runs layer by layer instead, to the same bytes.
  */
+import { referenceTo } from '../checkpoint/expand-kv.ts';
 import { InterruptedError } from '../errors.ts';
 import { type Hook, selectHooks } from '../graph/hooks.ts';
 import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
@@ -117,8 +118,7 @@ async function runResident(options: DivergeOptions, hooks: readonly Hook[], star
   const take = await start();
   const pool = openPromptPool(
     {
-      dir: checkpoint.dir,
-      name: checkpoint.name,
+      checkpoint: referenceTo(checkpoint),
       policy,
       kernels,
       strategy,

@@ -2,7 +2,7 @@
  * The float64 oracle of a run: its rounded weights, constants and rotary tables, everything else in double, on the
  * uncached arm's tokens. It says which arm is closer to the truth the rounding departs from.
  */
-import { parameterCount } from '../checkpoint/parameters.ts';
+import { loadedParameters } from '../checkpoint/expand-kv.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { oracleOf, type RoundingPolicy } from '../graph/rounding.ts';
 import type { FloatArray } from '../model/arrays.ts';
@@ -22,7 +22,7 @@ export function openOracle(executor: Executor): Executor | null {
 /** Whether a run has an oracle, and why not: for the manifest. */
 export function oracleState(checkpoint: Checkpoint, policy: RoundingPolicy): string {
   if (policy.compute === 'float64') return 'off: the run computes in float64 itself';
-  const parameters = parameterCount(checkpoint);
+  const parameters = loadedParameters(checkpoint);
   return parameters > oracleParameterLimit ? `off: ${parameters} parameters, more than ${oracleParameterLimit}` : 'on';
 }
 

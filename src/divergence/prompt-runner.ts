@@ -1,5 +1,5 @@
 /** Everything one thread needs to run prompts: a checkpoint, an executor and an oracle, opened once. */
-import { openCheckpoint } from '../checkpoint/open.ts';
+import { type CheckpointReference, openReference } from '../checkpoint/expand-kv.ts';
 import { selectHooks } from '../graph/hooks.ts';
 import type { KernelPreset } from '../graph/kernels.ts';
 import type { RoundingPolicy } from '../graph/rounding.ts';
@@ -10,9 +10,7 @@ import type { PromptResult } from './rows.ts';
 
 /** A run's settings as plain data, so that they can be sent to a thread. */
 export interface RunnerConfig extends Omit<PromptRunOptions, 'executor' | 'oracle' | 'hooks'> {
-  /** The checkpoint's folder and name. */
-  dir: string;
-  name: string;
+  checkpoint: CheckpointReference;
   policy: RoundingPolicy;
   kernels: KernelPreset;
   threads: number;
@@ -27,8 +25,8 @@ export interface PromptRunner {
 
 /** Open a runner. */
 export async function openPromptRunner(config: RunnerConfig): Promise<PromptRunner> {
-  const { dir, name, policy, kernels, threads, hooks, ...options } = config;
-  const checkpoint = await openCheckpoint(dir, { name });
+  const { checkpoint: reference, policy, kernels, threads, hooks, ...options } = config;
+  const checkpoint = await openReference(reference);
   const executor = new Executor({ checkpoint, policy, kernels, threads });
   const oracle = openOracle(executor);
   const run: PromptRunOptions = { ...options, executor, oracle, hooks: selectHooks(hooks, checkpoint.config) };

@@ -33,6 +33,19 @@ export interface Value {
   readonly constant: boolean;
 }
 
+/** How many heads a tensor's rows hold in the checkpoint, and how many the graph uses. */
+export interface HeadRows {
+  stored: number;
+  used: number;
+}
+
+const asStored: HeadRows = { stored: 1, used: 1 };
+
+/** For each of `heads` heads, the one it shares among fewer: ⌊j · shared / heads⌋. */
+export function sharedHeads(heads: number, shared: number): number[] {
+  return Array.from({ length: heads }, (_, head) => Math.floor((head * shared) / heads));
+}
+
 /** What a graph is built for. */
 export interface GraphOptions {
   checkpoint: Checkpoint;
@@ -151,6 +164,19 @@ export class GraphBuilder {
     return { name: key, type: tensorTypes[tensor.dtype], constant: true };
   }
 
+  /**
+   * A stored tensor of `stored` heads in rows, [stored · d_head, …], with each head repeated so that there are `used`:
+   * head j is a copy of stored head ⌊j · stored / used⌋. Folded at load.
+   */
+  storedHeads(key: string, { stored, used }: HeadRows): Value {
+    const x = this.stored(key);
+    if (used === stored) return x;
+    const [, ...rest] = this.initializers.get(key)!.dims!;
+    const heads = this.op('Reshape', [x, this.integers([stored, -1])], {}, x.type);
+    const copies = this.op('Gather', [heads, this.integers(sharedHeads(used, stored))], { axis: 0 }, x.type);
+    return this.op('Reshape', [copies, this.integers([-1, ...rest])], {}, x.type);
+  }
+
   /** Round a stored tensor (or rows of one) at place `weights` and bring it to the compute type. */
   convert(value: Value): Value {
     const target = typeAt(this.policy, 'weights');
@@ -159,14 +185,14 @@ export class GraphBuilder {
   }
 
   /** A checkpoint tensor in the compute type, rounded at place `weights`; folded to a constant at load. */
-  weight(key: string): Value {
-    return this.once(key, () => this.convert(this.stored(key)));
+  weight(key: string, heads: HeadRows = asStored): Value {
+    return this.once(key, () => this.convert(this.storedHeads(key, heads)));
   }
 
   /** A linear layer's weight, stored [out, in], as the right operand of a matmul: [in, out]. */
-  linearWeight(key: string): Value {
+  linearWeight(key: string, heads: HeadRows = asStored): Value {
     return this.once(`${key}ᵀ`, () => {
-      const weight = this.weight(key);
+      const weight = this.weight(key, heads);
       return this.op('Transpose', [weight], { perm: [1, 0] }, weight.type);
     });
   }

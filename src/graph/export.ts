@@ -48,6 +48,7 @@ const graphEntry = z.strictObject({
 /** graph.json. */
 export const graphManifestSchema = z.strictObject({
   schemaVersion: z.literal(1),
+  /** Name of the checkpoint's folder. */
   model: z.string(),
   architecture: z.string(),
   layout: z.enum(['per-layer', 'single-file']),
@@ -62,6 +63,8 @@ export const graphManifestSchema = z.strictObject({
   }),
   /** Where the graphs' external data begins, from the graph folder. */
   weights: z.string(),
+  /** The graphs repeat the checkpoint's K/V heads to one per query head. */
+  expandedKv: z.boolean().default(false),
   graphs: z.array(graphEntry).min(1),
 });
 export type GraphManifest = z.infer<typeof graphManifestSchema>;

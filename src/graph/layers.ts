@@ -2,18 +2,18 @@
  * The layers architectures are made of. Each takes the graph under construction and returns a value; shapes are in the
  * trailing comments; a rounding stands where Hugging Face's half-precision code rounds (R1–R14 of its eager attention).
  */
-import type { GraphBuilder, Value } from './builder.ts';
+import { type GraphBuilder, type HeadRows, sharedHeads, type Value } from './builder.ts';
 import type { Place } from './rounding.ts';
 
-/** y = x Wᵀ + b; one rounding after the float32 sum. */
+/** y = x Wᵀ + b; one rounding after the float32 sum. `heads`: the rows of W and b are heads that the graph repeats. */
 export function linear(
   g: GraphBuilder,
   x: Value,
   key: string,
-  { place = 'linear', bias }: { place?: Place; bias?: string | undefined } = {},
+  { place = 'linear', bias, heads }: { place?: Place; bias?: string | undefined; heads?: HeadRows } = {},
 ): Value {
-  const product = g.op('MatMul', [x, g.linearWeight(key)]);
-  return g.round(bias === undefined ? product : g.op('Add', [product, g.weight(bias)]), place);
+  const product = g.op('MatMul', [x, g.linearWeight(key, heads)]);
+  return g.round(bias === undefined ? product : g.op('Add', [product, g.weight(bias, heads)]), place);
 }
 
 /**
@@ -194,7 +194,7 @@ function headLayout(g: GraphBuilder, mask: Value): HeadLayout {
     };
   }
   // One matmul per query head: query head j reads a copy of K/V head floor(j · kvHeads / heads).
-  const sources = g.integers(Array.from({ length: heads }, (_, head) => Math.floor(head / group)));
+  const sources = g.integers(sharedHeads(heads, kvHeads));
   const shareHeads = (x: Value) => g.op('Gather', [x, sources], { axis: 1 }, x.type);
   return { foldRows: same, shareHeads, unfoldScores: same, unfoldOutput: same };
 }

@@ -4,7 +4,7 @@
  * The runtime keeps 4 bytes per parameter of a loaded graph (8 in float64) whatever the checkpoint stores: 16-bit weights are
  * folded to float32 and packed. While a graph loads, its largest matrix exists in up to three forms.
  */
-import { parameterCount } from '../checkpoint/parameters.ts';
+import { loadedParameters } from '../checkpoint/expand-kv.ts';
 import { requiredTensors } from '../checkpoint/required-tensors.ts';
 import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
 import { modelHooks } from '../graph/hooks.ts';
@@ -50,13 +50,13 @@ export function estimateMemory(checkpoint: Checkpoint, policy: RoundingPolicy, r
 
 /** Loaded weights of an executor that runs without gates. */
 export function loadedBytes(checkpoint: Checkpoint, policy: RoundingPolicy): number {
-  return process + (computeType(policy) === 'f64' ? 8 : 4) * parameterCount(checkpoint);
+  return process + (computeType(policy) === 'f64' ? 8 : 4) * loadedParameters(checkpoint);
 }
 
 /** Parameters of each block and of the unembedding; rows of the embedding are gathered from the file. */
 function stageParameters(config: ModelConfig): number[] {
   const stages: number[] = new Array(config.layers + 1).fill(0);
-  for (const [name, shape] of requiredTensors(config)) {
+  for (const [name, shape] of requiredTensors({ ...config, storedKvHeads: config.kvHeads })) {
     const parameters = shape.reduce((a, b) => a * b, 1);
     const layer = /^model\.layers\.(\d+)\./.exec(name);
     const isHead = name === (config.tiedEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight');

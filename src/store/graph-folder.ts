@@ -1,8 +1,10 @@
 /** Graph folders on disk: written whole with graph.json last, and opened again only if they still say what was exported. */
-import { copyFileSync, existsSync, linkSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { copyFileSync, existsSync, linkSync, mkdirSync, readFileSync, realpathSync, renameSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import type { z } from 'zod';
+import { expandKeyValueHeads, isExpanded } from '../checkpoint/expand-kv.ts';
 import { readJsonFile } from '../checkpoint/json-file.ts';
-import { openCheckpoint } from '../checkpoint/open.ts';
+import { checkpointName, openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { InputError } from '../errors.ts';
 import { type ExportOptions, exportGraphs, type GraphManifest, graphManifestSchema } from '../graph/export.ts';
@@ -39,9 +41,9 @@ export async function graphFolderFiles(out: string, options: ExportOptions): Pro
   const { checkpoint, policy, kernels, hooks, singleFile } = options;
   const graphs = exportGraphs(options);
   const from = resolve(out);
-  const manifest: GraphManifest = {
+  const manifest: z.input<typeof graphManifestSchema> = {
     schemaVersion: 1,
-    model: checkpoint.name,
+    model: checkpointName(checkpoint.dir),
     architecture: checkpoint.config.modelType,
     layout: singleFile ? 'single-file' : 'per-layer',
     policy,
@@ -52,6 +54,7 @@ export async function graphFolderFiles(out: string, options: ExportOptions): Pro
       sha256: await checkpoint.sha256(),
     },
     weights: singleFile ? '.' : forwardSlashes(relative(from, checkpoint.weightsRoot)),
+    ...(isExpanded(checkpoint.config) ? { expandedKv: true } : {}),
     graphs: graphs.map(({ entry }) => entry),
   };
   const json = new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
@@ -81,7 +84,8 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
   if (isAbsolute(path) || path.includes('\\')) {
     throw new InputError(`${file}: checkpoint.path: found ${JSON.stringify(path)}, expected a relative path`);
   }
-  const checkpoint = await openCheckpoint(join(dir, path), { name: manifest.model });
+  const stored = await openCheckpoint(join(dir, path));
+  const checkpoint = manifest.expandedKv ? expandKeyValueHeads(stored) : stored;
   const found = await checkpoint.sha256();
   if (found !== sha256) {
     throw new InputError(
@@ -89,11 +93,7 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
       'export the graphs again from this checkpoint',
     );
   }
-  if (manifest.architecture !== checkpoint.config.modelType) {
-    throw new InputError(
-      `${file}: architecture: found ${JSON.stringify(manifest.architecture)}, the checkpoint is ${checkpoint.config.modelType}`,
-    );
-  }
+  checkClaims(dir, manifest, stored);
   checkHooks(file, hooks, checkpoint);
   const graphs = exportGraphs({ checkpoint, policy, kernels, hooks, singleFile: layout === 'single-file' });
   const entries = graphs.map(({ entry }) => entry);
@@ -105,6 +105,31 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
   }
   for (const { file: name, bytes } of graphs) checkGraph(join(dir, name), bytes);
   return { checkpoint, policy, kernels };
+}
+
+/** What graph.json says about the checkpoint must be so: a run is labelled with it, other runtimes find weights by it. */
+function checkClaims(dir: string, manifest: GraphManifest, checkpoint: Checkpoint): void {
+  const { model, architecture, weights, layout, expandedKv } = manifest;
+  const { modelType, heads, kvHeads } = checkpoint.config;
+  const refuse = (key: string, value: unknown, expected: string): never => {
+    const found = JSON.stringify(value);
+    throw new InputError(`${join(dir, manifestName)}: ${key}: found ${found}, ${expected}`, 'export the graphs again');
+  };
+  const name = checkpointName(checkpoint.dir);
+  if (model !== name) refuse('model', model, `the checkpoint is ${name}`);
+  if (architecture !== modelType) refuse('architecture', architecture, `the checkpoint is ${modelType}`);
+  if (expandedKv && kvHeads === heads) {
+    refuse('expandedKv', expandedKv, `the checkpoint has as many K/V heads as heads (${heads}): nothing to repeat`);
+  }
+  const root = layout === 'single-file' ? dir : checkpoint.weightsRoot;
+  if (realPath(join(dir, weights)) !== realPath(root)) {
+    refuse('weights', weights, `expected the folder of the weights, ${root}`);
+  }
+}
+
+/** The path without links, null where nothing is. */
+function realPath(path: string): string | null {
+  return existsSync(path) ? realpathSync(path) : null;
 }
 
 /** What is no hook is the file's fault here, not the command line's. */

@@ -55,7 +55,7 @@ export class RunDirectory {
     }
     guard('kvlens-runs', () => mkdirSync('kvlens-runs', { recursive: true }));
     for (let n = 1; ; n++) {
-      const path = join('kvlens-runs', `${command}-${model}-${n}`);
+      const path = join('kvlens-runs', `${command}-${pathPart(model)}-${n}`);
       if (existsSync(path)) continue;
       guard(path, () => mkdirSync(path));
       return new RunDirectory(path);
@@ -123,4 +123,9 @@ export class RunDirectory {
       if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
     }
   }
+}
+
+/** A model's name as a part of a path that no shell needs quotes for: `mini-mistral (expanded KV)` → `mini-mistral-expanded-KV`. */
+function pathPart(name: string): string {
+  return name.replaceAll(/[^\p{L}\p{N}._]+/gu, '-').replaceAll(/^-|-$/g, '');
 }

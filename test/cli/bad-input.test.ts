@@ -1,5 +1,5 @@
 /** Whatever a user can get wrong ends in one line and the right exit code, and leaves nothing under a final name. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { errorResult } from '../../src/cli/contract.ts';
@@ -84,7 +84,16 @@ const usage: Case[] = [
   ],
 ];
 
-const poisonedFolders: string[] = [];
+const brokenFolders: string[] = [];
+
+/** A checkpoint with changed keys in config.json. */
+function changed(keys: object): string {
+  const dir = writeTinyCheckpoint();
+  brokenFolders.push(dir);
+  const path = join(dir, 'config.json');
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...keys }));
+  return dir;
+}
 
 /** Weights with one value that is no number. */
 function poisoned(value: number): string {
@@ -93,11 +102,11 @@ function poisoned(value: number): string {
       if (key === 'model.layers.1.mlp.up_proj.weight') values[3] = value;
     },
   });
-  poisonedFolders.push(dir);
+  brokenFolders.push(dir);
   return dir;
 }
 
-afterAll(() => poisonedFolders.forEach(removeCheckpoint));
+afterAll(() => brokenFolders.forEach(removeCheckpoint));
 
 const input: Case[] = [
   [
@@ -110,6 +119,16 @@ const input: Case[] = [
     'an infinite weight',
     ['diverge', poisoned(Infinity), '--tokens', '1'],
     /up_proj\.weight holds Infinity at element 3/,
+  ],
+  [
+    'heads that contradict the weights',
+    ['audit', changed({ num_key_value_heads: 2 })],
+    /k_proj\.weight has shape \[64, 64\], config\.json expects \[32, 64\]: num_key_value_heads 2 × head_dim 16 = 32$/,
+  ],
+  [
+    'a quantised checkpoint',
+    ['export', changed({ quantization_config: { load_in_4bit: true } })],
+    /quantization_config is \{"load_in_4bit":true\}, expected null or absent$/,
   ],
   ['a model that is not there', ['audit', join(folder, 'none')], /MODEL ".*none" is neither an embedded model/],
   ['a file as model', ['audit', file('{}')], /is a file, expected a checkpoint folder/],

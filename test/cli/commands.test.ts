@@ -116,6 +116,41 @@ describe('export', () => {
   });
 });
 
+describe('export --expand-kv', () => {
+  test('is a model of its own for every command, and its runs say so', async () => {
+    const grouped = writeTinyCheckpoint({ attention: 'gqa' });
+    try {
+      const graphs = join(folder, 'expanded');
+      const found = results.export.parse(await json(['export', grouped, '--expand-kv', '--out', graphs]));
+      expect(found.expandedKv).toBe(true);
+      const run = join(folder, 'run-expanded');
+      const prompts = join(folder, 'two.jsonl');
+      writeFileSync(prompts, '{"tokens":[1,2,3,4]}\n{"tokens":[5,6]}\n');
+      const given = ['diverge', graphs, '--prompts', prompts, '--max-new-tokens', '3', '--ignore-eos', '--out', run];
+      // Two workers: threads have to open the expanded model, too.
+      const { model } = results.diverge.parse(await json([...given, '--workers', '2'], cache));
+      expect(model).toMatch(/ \(expanded KV\)$/);
+      const { identity } = JSON.parse(readFileSync(join(run, 'manifest.json'), 'utf8'));
+      expect(identity).toMatchObject({ model, config: { heads: 4, kvHeads: 4, storedKvHeads: 2 } });
+      const generate = (of: string) => json(['generate', of, '--tokens', '1,2,3', '--arm', 'uncached', '--ignore-eos']);
+      expect(await generate(graphs)).toEqual(await generate(grouped));
+      const captured = await json(['capture', graphs, '--tokens', '1,2', '--out', join(folder, 'expanded-capture')]);
+      expect(results.capture.parse(captured).gates.passed).toBe(true);
+    } finally {
+      removeCheckpoint(grouped);
+    }
+  });
+
+  test('of multi-head attention is the plain export, and says in one note that nothing was repeated', async () => {
+    const out = join(folder, 'not-expanded');
+    const { code, stdout, stderr } = await kvlens(['export', tiny, '--expand-kv', '--out', out, '--json']);
+    expect({ code, expandedKv: results.export.parse(JSON.parse(stdout)).expandedKv }).toEqual({
+      ...{ code: 0, expandedKv: false },
+    });
+    expect(stderr).toMatch(/^note: --expand-kv: .* has 4 K\/V heads for 4 heads: nothing to repeat\n$/);
+  });
+});
+
 describe('diverge', () => {
   const prompts = join(folder, 'prompts.jsonl');
   writeFileSync(prompts, '{"tokens":[1,2,3,4],"id":"a"}\n{"tokens":[5,6],"id":"b"}\n');

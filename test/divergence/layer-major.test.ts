@@ -35,7 +35,9 @@ async function both(dir: string, options: TestOptions) {
 }
 
 const digest = ({ path }: TestRun, file: string) =>
-  createHash('sha256').update(readFileSync(join(path, file))).digest('hex');
+  createHash('sha256')
+    .update(readFileSync(join(path, file)))
+    .digest('hex');
 
 const tables = ['steps', 'layers', 'prompts', 'conditions', 'vocab'];
 
@@ -46,22 +48,27 @@ describe.each(embeddedModels())('$name', ({ dir }) => {
     ['bf16', 2],
     ['fp64', 1],
     ['fp16-sdpa', 1],
-  ])('%s, %i decode rows: every table has the same bytes, every gate the same figures', async (precision, decodeRows) => {
-    const { resident, byLayer } = await both(dir, {
-      ...{ precision, decodeRows, hooks: 'core', saveActivations: true },
-      prompts: forcedPrompts(512, [40, 12], [3, 5]),
-    });
-    for (const table of tables) expect([table, digest(byLayer, `${table}.arrow`)]).toEqual([table, digest(resident, `${table}.arrow`)]);
-    for (const kind of ['resid_post', 'attn.rot_k', 'logits'])
-      expect(digest(byLayer, `activations/${kind}.arrow`)).toBe(digest(resident, `activations/${kind}.arrow`));
-    const { gates: _, ...found } = byLayer.summary;
-    const { gates: __, ...expected } = resident.summary;
-    expect(found).toEqual(expected);
-    const figures = (of: TestRun) => of.summary.gates.map(({ name, status, measured }) => ({ name, status, measured }));
-    const first = new Set(['repeat', 'no-op', 'full-patch', 'observer']);
-    expect(figures(byLayer).filter(({ name }) => !first.has(name))).toEqual(
-      figures(resident).filter(({ name }) => !first.has(name)),
-    );
-    expect(byLayer.summary.gates.filter(({ passed }) => !passed)).toEqual([]);
-  });
+  ])(
+    '%s, %i decode rows: every table has the same bytes, every gate the same figures',
+    async (precision, decodeRows) => {
+      const { resident, byLayer } = await both(dir, {
+        ...{ precision, decodeRows, hooks: 'core', saveActivations: true },
+        prompts: forcedPrompts(512, [40, 12], [3, 5]),
+      });
+      for (const table of tables)
+        expect([table, digest(byLayer, `${table}.arrow`)]).toEqual([table, digest(resident, `${table}.arrow`)]);
+      for (const kind of ['resid_post', 'attn.rot_k', 'logits'])
+        expect(digest(byLayer, `activations/${kind}.arrow`)).toBe(digest(resident, `activations/${kind}.arrow`));
+      const { gates: _, ...found } = byLayer.summary;
+      const { gates: __, ...expected } = resident.summary;
+      expect(found).toEqual(expected);
+      const figures = (of: TestRun) =>
+        of.summary.gates.map(({ name, status, measured }) => ({ name, status, measured }));
+      const first = new Set(['repeat', 'no-op', 'full-patch', 'observer']);
+      expect(figures(byLayer).filter(({ name }) => !first.has(name))).toEqual(
+        figures(resident).filter(({ name }) => !first.has(name)),
+      );
+      expect(byLayer.summary.gates.filter(({ passed }) => !passed)).toEqual([]);
+    },
+  );
 });

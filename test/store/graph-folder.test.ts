@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { embeddedModels, packageRoot } from '../../src/checkpoint/embedded.ts';
+import { expandKeyValueHeads } from '../../src/checkpoint/expand-kv.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { InputError } from '../../src/errors.ts';
 import { type ExportOptions, exportedHooks } from '../../src/graph/export.ts';
 import { resolveKernels } from '../../src/graph/kernels.ts';
@@ -60,6 +62,21 @@ test('a single file has its weights beside it', async () => {
   expect((await openGraphFolder(out)).checkpoint.config.layers).toBe(2);
 });
 
+test('graph.json says that heads are repeated, and nothing where they are not', async () => {
+  const grouped = writeTinyCheckpoint({ attention: 'gqa' });
+  const stored = await openCheckpoint(grouped);
+  const written = async (checkpoint: Checkpoint) => {
+    const files = await graphFolderFiles(folder, await options(grouped, { checkpoint }));
+    return JSON.parse(Buffer.from(files.at(-1)![1]).toString()) as Record<string, unknown>;
+  };
+  const [plain, expanded] = [await written(stored), await written(expandKeyValueHeads(stored))];
+  removeCheckpoint(grouped);
+  // Folders of earlier versions do not have the key.
+  expect(plain).not.toHaveProperty('expandedKv');
+  expect(expanded).toMatchObject({ expandedKv: true, model: plain.model, checkpoint: plain.checkpoint });
+  expect(expanded.graphs).not.toEqual(plain.graphs);
+});
+
 describe('a graph folder is refused', async () => {
   const good = join(folder, 'good');
   await writeGraphFolder(good, await options(tiny));
@@ -87,6 +104,23 @@ describe('a graph folder is refused', async () => {
       json({ architecture: 'gemma2' }),
       /architecture: found "gemma2", the checkpoint is llama/,
     ],
+    [
+      'that calls its checkpoint something else',
+      json({ model: 'other' }),
+      /model: found "other", the checkpoint is kvl/,
+    ],
+    [
+      'whose weights are elsewhere',
+      json({ weights: '..' }),
+      /weights: found "\.\.", expected the folder of the weights/,
+    ],
+    ['whose weights are nowhere', json({ weights: 'none' }), /weights: found "none", expected the folder of the wei/],
+    [
+      'that repeats the heads of multi-head attention',
+      json({ expandedKv: true }),
+      /expandedKv: found true, the checkpoint has as many K\/V heads as heads \(4\)/,
+    ],
+    ['that repeats heads in words', json({ expandedKv: 'yes' }), /expandedKv/],
     ['with a hook that is none', json({ hooks: 'blocks.9.*' }), /hooks: found "blocks\.9\.\*"/],
     ['with an unknown preset', json({ kernels: 'magic' }), /kernels: found "magic"/],
     ['with an absolute path', json({ checkpoint: { ...manifest.checkpoint, path: tiny } }), /expected a relative path/],

@@ -81,6 +81,8 @@ describe('a folder for a run', () => {
     try {
       const paths = [1, 2].map(() => RunDirectory.create({ command: 'diverge', model: 'tiny' }).path);
       expect(paths).toEqual([join('kvlens-runs', 'diverge-tiny-1'), join('kvlens-runs', 'diverge-tiny-2')]);
+      const { path } = RunDirectory.create({ command: 'diverge', model: 'tiny.v2 (expanded KV)' });
+      expect(path).toBe(join('kvlens-runs', 'diverge-tiny.v2-expanded-KV-1'));
     } finally {
       process.chdir(before);
     }

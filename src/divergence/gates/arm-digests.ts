@@ -1,13 +1,13 @@
 /** Both arms of one prompt, reduced to one digest per step and hook: what two processes can compare. */
 import { createHash } from 'node:crypto';
+import type { CheckpointReference } from '../../checkpoint/expand-kv.ts';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
 import type { Executor } from '../../model/executor.ts';
 
 /** What to run, as plain data: it crosses process boundaries. */
 export interface ArmsRequest {
-  /** The checkpoint folder. */
-  checkpoint: string;
+  checkpoint: CheckpointReference;
   policy: RoundingPolicy;
   /** Name of the kernel preset. */
   kernels: string;

@@ -1,6 +1,6 @@
 /** The fresh process of gate repeat: a request on stdin, digests of both arms on stdout. */
 import { readFileSync } from 'node:fs';
-import { openCheckpoint } from '../../checkpoint/open.ts';
+import { openReference } from '../../checkpoint/expand-kv.ts';
 import { resolveKernels } from '../../graph/kernels.ts';
 import { Executor } from '../../model/executor.ts';
 import { type ArmsRequest, digestArms } from './arm-digests.ts';
@@ -8,7 +8,7 @@ import { observedHooks } from './context.ts';
 
 const request: ArmsRequest = JSON.parse(readFileSync(0, 'utf8'));
 const executor = new Executor({
-  checkpoint: await openCheckpoint(request.checkpoint),
+  checkpoint: await openReference(request.checkpoint),
   policy: request.policy,
   kernels: resolveKernels(request.kernels),
   threads: request.threads,

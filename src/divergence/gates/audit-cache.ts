@@ -35,6 +35,8 @@ const recordSchema = z.object({
 async function auditKey({ checkpoint, policy, kernels, threads, decodeRows }: GateSubject): Promise<string> {
   const key = {
     model: await checkpoint.sha256(),
+    // The same weights are another model under another configuration, or with their K/V heads repeated.
+    config: checkpoint.config,
     policy,
     kernels,
     threads,

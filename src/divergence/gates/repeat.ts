@@ -1,5 +1,5 @@
 /** Gate 1. The same arm run again gives the same bits; in an audit also in a process of its own. */
-
+import { referenceTo } from '../../checkpoint/expand-kv.ts';
 import { type ArmDigests, type ArmsRequest, digestArms, unlikeDigests } from './arm-digests.ts';
 import type { Gate, GateContext, Observation } from './gate.ts';
 import { always, count, lengthScope } from './gate.ts';
@@ -41,7 +41,7 @@ function begin({ audited, scale, prompt, lengths }: GateContext): Observation {
 async function observe(context: GateContext, found: Found): Promise<void> {
   const { checkpoint, policy, kernels, threads, decodeRows, tokens, prompt } = context;
   const request: ArmsRequest = {
-    checkpoint: checkpoint.dir,
+    checkpoint: referenceTo(checkpoint),
     policy,
     kernels: kernels.name,
     threads,

@@ -1,5 +1,5 @@
 /** Attention and MLP as all supported families share them; what differs between families is in the configuration. */
-import type { GraphBuilder, Value } from '../builder.ts';
+import type { GraphBuilder, HeadRows, Value } from '../builder.ts';
 import { attend, geluTanh, linear, perHeadNorm, rotate, silu, splitHeads } from '../layers.ts';
 import type { BlockInputs } from './architecture.ts';
 
@@ -11,23 +11,25 @@ export function embeddingRows(g: GraphBuilder, tokens: Value): Value {
 
 /** o(softmax(R(q) R(k)ᵀ · scale) v): [batch, pos, d_model]. */
 export function attention(g: GraphBuilder, layer: number, x: Value, inputs: BlockInputs): Value {
-  const { heads, kvHeads, attentionBias, queryKeyNorm } = g.config;
+  const { heads, kvHeads, storedKvHeads, attentionBias, queryKeyNorm } = g.config;
   const weights = `model.layers.${layer}.self_attn`;
   const hook = `blocks.${layer}.attn`;
-  const project = (name: 'q' | 'k' | 'v', count: number) => {
+  const project = (name: 'q' | 'k' | 'v', rows: HeadRows) => {
     const bias = attentionBias ? `${weights}.${name}_proj.bias` : undefined;
     return g.hook(
       `${hook}.hook_${name}`,
-      splitHeads(g, linear(g, x, `${weights}.${name}_proj.weight`, { bias }), count),
+      splitHeads(g, linear(g, x, `${weights}.${name}_proj.weight`, { bias, heads: rows }), rows.used),
     );
   };
   const normed = (name: 'q' | 'k', value: Value) =>
     queryKeyNorm
       ? g.hook(`${hook}.${name}_norm.hook_out`, perHeadNorm(g, value, `${weights}.${name}_norm.weight`))
       : value;
-  const query = project('q', heads); // [batch, pos, head, d_head]
-  const key = project('k', kvHeads);
-  const value = project('v', kvHeads);
+  // A model expanded to multi-head attention repeats the K/V heads its checkpoint stores.
+  const shared = { stored: storedKvHeads, used: kvHeads };
+  const query = project('q', { stored: heads, used: heads }); // [batch, pos, head, d_head]
+  const key = project('k', shared);
+  const value = project('v', shared);
   const rotatedQuery = g.hook(`${hook}.hook_rot_q`, rotate(g, normed('q', query), inputs.cos, inputs.sin));
   const rotatedKey = g.hook(`${hook}.hook_rot_k`, rotate(g, normed('k', key), inputs.cos, inputs.sin));
   const { keys, values } = inputs.readCache(rotatedKey, value); // [batch, cache, kv_head, d_head]

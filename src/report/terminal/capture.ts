@@ -1,7 +1,7 @@
 /** What a capture wrote. */
 import type { GateResult } from '../../divergence/summary.ts';
 import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
-import { type TerminalOptions, visible, wrap } from './layout.ts';
+import { type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted } from './numbers.ts';
 
@@ -21,7 +21,7 @@ export function renderCapture(found: CaptureText, options: TerminalOptions): str
   const { model, arm, run, files, hooks, rows, tokens, gates } = found;
   const paint = marks(options.color);
   const failed = failedHarnessGates(gates);
-  const lines = [`${visible(model)}  ${arm} arm, ${formatCounted(tokens.length, 'new token')}`, ''];
+  const lines = [`${model}  ${arm} arm, ${formatCounted(tokens.length, 'new token')}`, ''];
   if (failed.length > 0) {
     lines.push(...failed.flatMap((gate) => wrap(`${paint.bad('!')} NOT VALID  ${gateFailure(gate)}`, options.columns)));
     lines.push(`Nothing was captured. See ${run}/controls.json.`);

@@ -92,7 +92,7 @@ test('a fresh process that fails is one clear line', async () => {
     ...judged,
     fresh: () =>
       runInFreshProcess({
-        checkpoint: join(model, 'missing'),
+        checkpoint: { dir: join(model, 'missing'), name: 'missing', expandedKv: false },
         policy: judged.policy,
         kernels: 'ort',
         threads: 1,

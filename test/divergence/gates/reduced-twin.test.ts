@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { expandKeyValueHeads } from '../../../src/checkpoint/expand-kv.ts';
 import { openCheckpoint } from '../../../src/checkpoint/open.ts';
 import { multisetDifference } from '../../../src/divergence/gates/optimized-graph.ts';
 import { reducedTwin } from '../../../src/divergence/gates/reduced-twin.ts';
@@ -11,7 +12,7 @@ import { resolveKernels } from '../../../src/graph/kernels.ts';
 import { resolvePolicy } from '../../../src/graph/rounding.ts';
 import { Executor } from '../../../src/model/executor.ts';
 import { forward } from '../../../src/model/plans.ts';
-import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
+import { removeCheckpoint, type TinyOptions, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { gate, subject } from './subject.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'kvlens-twin-'));
@@ -35,6 +36,26 @@ test('the twin has the model’s operators in every stage, and runs', async () =
   const { logits } = await forward(twin, { ...request, capture: { hooks: new Set() } });
   expect(logits).toHaveLength(3 * 64);
   await twin.release();
+});
+
+test.each([
+  ['Qwen2’s biases', { modelType: 'qwen2' }],
+  ['Qwen3’s head norms', { modelType: 'qwen3' }],
+  ['Gemma-2’s post-norms', { modelType: 'gemma2', tiedEmbeddings: true }],
+] satisfies [string, TinyOptions][])('a twin of an expanded model has %s', async (_, options) => {
+  const stored = writeTinyCheckpoint({ ...options, attention: 'gqa', headDim: 32 });
+  const checkpoint = expandKeyValueHeads(await openCheckpoint(stored));
+  const executors = [checkpoint, reducedTwin(checkpoint, dir)].map(
+    (each) =>
+      new Executor({ checkpoint: each, policy: resolvePolicy('fp16'), kernels: resolveKernels('ort'), threads: 1 }),
+  );
+  const [original, twin] = executors.map((executor) => executor.graph({ block: 0 }, 'decode', new Set()).operators);
+  expect(multisetDifference(twin, original)).toBe('');
+  const request = { tokens: [1, 2, 3], start: 0, cache: executors[1].newCache(3), kernel: 'prefill' } as const;
+  const { logits } = await forward(executors[1], { ...request, capture: { hooks: new Set() } });
+  expect(logits).toHaveLength(3 * 64);
+  await executors[1].release();
+  removeCheckpoint(stored);
 });
 
 test('provenance of weights above 256 MB is measured on the twin, and says so', async () => {
