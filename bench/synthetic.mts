@@ -7,7 +7,16 @@
  * bytes of a tensor do not depend on the number of layers or the shards. Nothing is repeated: every element is an
  * independent draw from 65,536 normal numbers. Memory does not grow with the model.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +28,7 @@ import type { ModelConfig } from '../src/checkpoint/types.ts';
 import { bfloat16Bits, float16Bits } from '../src/numerics/half.ts';
 import { PartialFile } from '../src/store/files.ts';
 import { Random } from './random.mts';
+import { gigabytes } from './whole-process.mts';
 
 /** Names in safetensors and in config.json, and what an element takes. */
 const dtypes = {
@@ -80,7 +90,8 @@ export function writeSynthetic(configFile: string, dir: string, options: Synthet
   }
   const fill = filler(config, dtype, seed);
   const files = shards.map((shard, i) => {
-    const file = shards.length === 1 ? 'model.safetensors' : `model-${padded(i + 1)}-of-${padded(shards.length)}.safetensors`;
+    const file =
+      shards.length === 1 ? 'model.safetensors' : `model-${padded(i + 1)}-of-${padded(shards.length)}.safetensors`;
     writeShard(join(dir, file), shard, dtypes[dtype].stored, fill);
     return file;
   });
@@ -106,7 +117,8 @@ export function benchModel(): string {
 /** Write config.json, with what the options change, and read it back as kvlens reads it. */
 function placeConfig(configFile: string, dir: string, dtype: Dtype, layers: number | undefined): ModelConfig {
   const given: unknown = JSON.parse(readFileSync(configFile, 'utf8'));
-  if (typeof given !== 'object' || given === null) throw new Error(`${configFile}: not a JSON object, expected config.json`);
+  if (typeof given !== 'object' || given === null)
+    throw new Error(`${configFile}: not a JSON object, expected config.json`);
   const config: Record<string, unknown> = { ...given, torch_dtype: dtypes[dtype].torch };
   if (layers !== undefined) {
     config.num_hidden_layers = layers;
@@ -194,7 +206,12 @@ function filler(config: ModelConfig, dtype: Dtype, seed: number): Fill {
   return (tensor, write) => {
     const { centre, width } = spread(tensor, config);
     const key = `${centre} ${width}`;
-    const table = tables.get(key) ?? encode(normals.map((z) => centre + width * z), dtype);
+    const table =
+      tables.get(key) ??
+      encode(
+        normals.map((z) => centre + width * z),
+        dtype,
+      );
     tables.set(key, table);
     const random = new Random(seed, tensor.name);
     let left = tensor.bytes / dtypes[dtype].bytes;
@@ -232,10 +249,6 @@ function parseBytes(text: string): number {
 function parseCount(name: string, text: string | undefined): number | undefined {
   if (text === undefined || /^[1-9]\d{0,8}$/.test(text)) return text === undefined ? undefined : Number(text);
   throw new Error(`--${name}: found ${text}, expected a whole number ≥ 1`);
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
 function main(): void {
