@@ -86,7 +86,7 @@ async function measure(
   const began = performance.now();
   const sessions: { session: InferenceSession; width: number }[] = [];
   for (const key of keys) {
-    const session = await InferenceSession.create(matmul(checkpoint, key), sessionOptions(checkpoint, threads));
+    const session = await openMatmul(checkpoint, key, threads);
     sessions.push({ session, width: checkpoint.tensors.get(key)!.shape[1] });
   }
   const load = (performance.now() - began) / 1000;
@@ -110,16 +110,19 @@ async function measure(
 }
 
 /**
- * kvlens's own options, and no limit on what is folded: by default the runtime leaves a weight of more than 1 GiB (the head
- * of a large vocabulary) unconverted and unpacked, converts it in every call: fourteen times as slow for one row.
+ * A session that computes y = x Wᵀ for one weight matrix, x [1, rows, in].
+ *
+ * It has kvlens's own options, and no limit on what is folded: by default the runtime leaves a weight of more than 1 GiB
+ * (the head of a large vocabulary) unconverted and unpacked and converts it in every call: fourteen times as slow for one row.
  */
-function sessionOptions(checkpoint: Checkpoint, threads: number): InferenceSession.SessionOptions {
+export function openMatmul(checkpoint: Checkpoint, key: string, threads: number): Promise<InferenceSession> {
   const options = runtimeOptions({ threads, prepack: true, weightsRoot: checkpoint.weightsRoot });
   const optimization = { constant_folding_max_output_size_in_bytes: '0' };
-  return { ...options, extra: { ...options.extra, optimization } };
+  const extra = { ...options.extra, optimization };
+  return InferenceSession.create(matmul(checkpoint, key), { ...options, extra });
 }
 
-/** y = x Wᵀ with the checkpoint's W: conversion and transposition are folded at load, one packed matmul is left. */
+/** The graph: conversion and transposition of the checkpoint's matrix are folded at load, one packed matmul is left. */
 function matmul(checkpoint: Checkpoint, key: string): Uint8Array {
   const { shape, dtype, file, offset, bytes } = checkpoint.tensors.get(key)!;
   const location = relative(checkpoint.weightsRoot, file).split(sep).join('/');

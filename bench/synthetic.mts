@@ -62,7 +62,7 @@ interface PlannedTensor {
 }
 
 /** Elements written at a time. */
-const pieceElements = 4 * 2 ** 20;
+const pieceElements = 2 ** 20;
 const tableSize = 65536;
 
 /**
