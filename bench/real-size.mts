@@ -1,11 +1,11 @@
 /**
  * A run at real size against its floor: `npx tsx bench/real-size.mts DIR [--prefill 64 --steps 16] [--calls FILE.json]
- * [--limit 1.5] [options of floor.mts] [-- options of kvlens diverge]`, with dist/ built.
+ * [--within 1.5] [options of floor.mts] [-- options of kvlens diverge]`, with dist/ built.
  *
  * `kvlens diverge`, teacher-forced on seeded token ids, as one whole process from start to exit with the weights on disk;
  * and what `floor.mts` says that its forward calls cannot take less than, measured in the same minutes. `--calls` names the
  * calls the run really made; without it they are those a run must make. Exit code 1 if the run fails or its time is more
- * than `--limit` floors.
+ * than `--within` floors.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,13 +25,13 @@ const passedOn = separator < 0 ? [] : process.argv.slice(separator + 1);
 const { values, positionals } = parseArgs({
   args: own,
   allowPositionals: true,
-  options: { ...floorArguments, limit: { type: 'string', default: '1.5' } },
+  options: { ...floorArguments, within: { type: 'string', default: '1.5' } },
 });
 if (positionals.length !== 1) throw new Error(`found ${positionals.length} arguments, expected a checkpoint folder`);
 const [dir] = positionals;
 const { prefill, steps, calls, options } = readFloorArguments(values);
-const limit = Number(values.limit);
-if (!(limit > 0)) throw new Error(`--limit: found ${values.limit}, expected a number of floors such as 1.5`);
+const within = Number(values.within);
+if (!(within > 0)) throw new Error(`--within: found ${values.within}, expected a number of floors such as 1.5`);
 
 const checkpoint = await openCheckpoint(dir);
 const floor = await measureFloor(checkpoint, calls, options);
@@ -54,9 +54,9 @@ try {
       `weights ${cold ? 'on disk' : 'where they were, the page cache cannot be dropped'}\n` +
       `memory       peak ${gigabytes(measured.peakBytes)} resident (VmHWM); all processes ${gigabytes(measured.peakSumBytes)}, ` +
       `of which their own ${gigabytes(measured.peakAnonymousBytes)}, the rest mapped files\n` +
-      `ratio        ${ratio.toFixed(2)} floors, at most ${limit} wanted`,
+      `ratio        ${ratio.toFixed(2)} floors, at most ${within} wanted`,
   );
-  if (measured.exitCode !== 0 || ratio > limit) process.exitCode = 1;
+  if (measured.exitCode !== 0 || ratio > within) process.exitCode = 1;
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
