@@ -113,7 +113,8 @@ async function measure(
  * A session that computes y = x Wᵀ for one weight matrix, x [1, rows, in].
  *
  * It has kvlens's own options, and no limit on what is folded: by default the runtime leaves a weight of more than 1 GiB
- * (the head of a large vocabulary) unconverted and unpacked and converts it in every call: fourteen times as slow for one row.
+ * (the head of a large vocabulary) unconverted and unpacked and converts it in every call (one row of
+ * Gemma-2-2B's head: 2.2 s instead of 0.16 s).
  */
 export function openMatmul(checkpoint: Checkpoint, key: string, threads: number): Promise<InferenceSession> {
   const options = runtimeOptions({ threads, prepack: true, weightsRoot: checkpoint.weightsRoot });
