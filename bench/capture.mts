@@ -12,7 +12,7 @@ import { resolveKernels } from '../src/graph/kernels.ts';
 import { resolvePolicy } from '../src/graph/rounding.ts';
 import { Executor, isCacheHook, type KernelRole } from '../src/model/executor.ts';
 import { type ForwardRequest, forward } from '../src/model/plans.ts';
-import { benchModel } from './make-model.mts';
+import { benchModel } from './synthetic.mts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
