@@ -1,0 +1,260 @@
+/**
+ * A hub on this machine: the part of Hugging Face's API that a download takes, with a second host for large files as the
+ * real one has, and the faults a network has. Written from the API's documentation and huggingface_hub's client, which
+ * downloads from it, too.
+ */
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** A file of a repository. */
+export interface HostedFile {
+  content: Buffer;
+  /** Kept apart, known by its sha256 and served by the other host. */
+  large: boolean;
+}
+
+export interface Repository {
+  /** Branch or tag → commit. */
+  refs: Record<string, string>;
+  /** Commit → name → file. */
+  commits: Record<string, Record<string, HostedFile>>;
+  gated?: boolean;
+  /** Seen with this token alone. */
+  token?: string;
+}
+
+/** What goes wrong with a file's bytes, by its name. Counted faults wear off. */
+export interface Fault {
+  /** Cut the connection after this many bytes of an answer. */
+  dropAfter?: number;
+  /** How many answers are cut; every one unless given. */
+  drops?: number;
+  /** Go silent instead of cutting. */
+  silent?: boolean;
+  /** Answer with the whole file whatever is asked for. */
+  ignoresRange?: boolean;
+  /** Flip a bit of this byte. */
+  corrupt?: number;
+  /** Bytes more (or fewer) than listed, told as the file's length. */
+  lengthened?: number;
+  /** As `lengthened`, but the length is not told. */
+  lengthenedSilently?: number;
+  /** Answer with this status for the first `failures` requests. */
+  status?: number;
+  failures?: number;
+  /** Pause between pieces. */
+  slow?: boolean;
+}
+
+export interface Seen {
+  host: 'hub' | 'cdn';
+  path: string;
+  range: string | null;
+  authorization: string | null;
+}
+
+/** Name of the repository that tests ask for. */
+export const name = 'kvlens/mini';
+
+export class HubServer {
+  /** What was asked for. */
+  seen: Seen[] = [];
+  repositories: Record<string, Repository> = {};
+  faults: Record<string, Fault> = {};
+  /** Entries of a page of the listing. */
+  pageSize = 1000;
+  /** Answers instead of the API's: tests of hostile hubs. */
+  override: ((path: string, response: ServerResponse) => boolean) | null = null;
+  readonly hub: Server;
+  readonly cdn: Server;
+
+  private constructor() {
+    this.hub = createServer((request, response) => this.answer('hub', request, response));
+    this.cdn = createServer((request, response) => this.answer('cdn', request, response));
+  }
+
+  static async start(): Promise<HubServer> {
+    const server = new HubServer();
+    for (const part of [server.hub, server.cdn]) {
+      await new Promise<void>((resolve) => part.listen(0, '127.0.0.1', resolve));
+    }
+    return server;
+  }
+
+  async stop(): Promise<void> {
+    for (const part of [this.hub, this.cdn]) {
+      part.closeAllConnections();
+      await new Promise((resolve) => part.close(resolve));
+    }
+  }
+
+  get endpoint(): string {
+    return address(this.hub);
+  }
+
+  /** Paths of files that were asked for, without the requests that list them. */
+  get files(): string[] {
+    return this.seen
+      .filter(({ host, path }) => host === 'hub' && path.includes('/resolve/'))
+      .map(({ path }) => path.split('/').at(-1) ?? '');
+  }
+
+  private answer(host: Seen['host'], request: IncomingMessage, response: ServerResponse): void {
+    const path = request.url ?? '/';
+    const { range = null, authorization = null } = request.headers;
+    this.seen.push({ host, path, range, authorization });
+    if (this.override?.(path, response)) return;
+    const url = new URL(path, this.endpoint);
+    const parts = url.pathname.split('/').slice(1).map(decodeURIComponent);
+    if (host === 'cdn') return this.serve(parts.at(-1) ?? '', this.byDigest(parts[0]), range, response);
+    const repositoryName = (parts[0] === 'api' ? parts.slice(2, 4) : parts.slice(0, 2)).join('/');
+    const repository = this.repositories[repositoryName];
+    const token = authorization?.replace('Bearer ', '');
+    if (!repository || (repository.token !== undefined && repository.token !== token)) {
+      return refuse(response, token === undefined ? 401 : 404, 'RepoNotFound', 'Repository not found');
+    }
+    const isApi = parts[0] === 'api';
+    const revision = isApi ? (parts[4] === undefined ? 'main' : parts[5]) : parts[3];
+    const commit = repository.commits[revision] ? revision : repository.refs[revision];
+    if (commit === undefined) return refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
+    const files = repository.commits[commit];
+    if (!isApi) return this.resolve(repository, files, commit, parts.slice(4).join('/'), request, response);
+    if (parts[4] === 'tree') return this.tree(files, url, response);
+    json(response, {
+      _id: '0',
+      id: repositoryName,
+      sha: commit,
+      private: false,
+      gated: repository.gated ? 'manual' : false,
+      downloads: 0,
+      likes: 0,
+      lastModified: '2026-01-01T00:00:00.000Z',
+      siblings: Object.keys(files).map((rfilename) => ({ rfilename })),
+    });
+  }
+
+  private tree(files: Record<string, HostedFile>, url: URL, response: ServerResponse): void {
+    const entries = Object.entries(files).map(([path, file]) => entry(path, file));
+    const start = Number(url.searchParams.get('cursor') ?? 0);
+    const end = start + this.pageSize;
+    if (end < entries.length) {
+      const next = new URL(url);
+      next.searchParams.set('cursor', String(end));
+      response.setHeader('link', `<${next.href}>; rel="next"`);
+    }
+    json(response, entries.slice(start, end));
+  }
+
+  private resolve(
+    { gated = false }: Repository,
+    files: Record<string, HostedFile>,
+    commit: string,
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    if (gated) return refuse(response, 403, 'GatedRepo', 'Access to model is restricted');
+    const file = files[path];
+    if (!file) return refuse(response, 404, 'EntryNotFound', 'Entry not found');
+    response.setHeader('x-repo-commit', commit);
+    if (!file.large) {
+      response.setHeader('etag', `"${digest(file)}"`);
+      return this.serve(path, file.content, request.headers.range ?? null, response, request.method === 'HEAD');
+    }
+    response.setHeader('x-linked-etag', `"${digest(file)}"`);
+    response.setHeader('x-linked-size', String(file.content.length));
+    response.writeHead(302, {
+      location: `${address(this.cdn)}/${digest(file)}/${encodeURIComponent(path)}?signature=abc`,
+    });
+    response.end();
+  }
+
+  private byDigest(wanted: string): Buffer {
+    for (const { commits } of Object.values(this.repositories)) {
+      for (const files of Object.values(commits)) {
+        for (const file of Object.values(files)) if (digest(file) === wanted) return file.content;
+      }
+    }
+    throw new Error(`no file ${wanted}`);
+  }
+
+  private serve(path: string, content: Buffer, range: string | null, response: ServerResponse, isHead = false): void {
+    const fault = this.faults[path] ?? {};
+    if (fault.status !== undefined && (fault.failures ?? 1) > 0) {
+      fault.failures = (fault.failures ?? 1) - 1;
+      response.writeHead(fault.status).end();
+      return;
+    }
+    const length = content.length + (fault.lengthened ?? 0);
+    const served = Buffer.alloc(length + (fault.lengthenedSilently ?? 0));
+    content.copy(served);
+    if (fault.corrupt !== undefined) served[fault.corrupt] ^= 1;
+    const start = range === null || fault.ignoresRange ? 0 : Number(/^bytes=(\d+)-$/.exec(range)?.[1]);
+    if (start >= length) return void response.writeHead(416, { 'content-range': `bytes */${length}` }).end();
+    if (fault.lengthenedSilently === undefined) response.setHeader('content-length', length - start);
+    if (range !== null && !fault.ignoresRange)
+      response.setHeader('content-range', `bytes ${start}-${length - 1}/${length}`);
+    response.writeHead(range !== null && !fault.ignoresRange ? 206 : 200, { 'accept-ranges': 'bytes' });
+    if (isHead) return void response.end();
+    if (fault.dropAfter !== undefined && (fault.drops ?? 1) > 0) {
+      if (fault.drops !== undefined) fault.drops--;
+      response.write(served.subarray(start, start + fault.dropAfter), () => {
+        if (!fault.silent) setTimeout(() => response.destroy(), 50);
+      });
+      return;
+    }
+    if (fault.slow) return trickle(response, served.subarray(start));
+    response.end(served.subarray(start));
+  }
+}
+
+/** As `GET /api/models/…/tree` lists a file. */
+function entry(path: string, file: HostedFile): object {
+  const size = file.content.length;
+  if (!file.large) return { type: 'file', path, size, oid: digest(file) };
+  return {
+    type: 'file',
+    path,
+    size,
+    oid: 'a'.repeat(40),
+    lfs: { oid: digest(file), size, pointerSize: 134 },
+    xetHash: 'b'.repeat(64),
+  };
+}
+
+/** `sha256sum`, `git hash-object`. */
+export function digest({ content, large }: HostedFile): string {
+  if (large) return createHash('sha256').update(content).digest('hex');
+  return createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
+}
+
+function trickle(response: ServerResponse, bytes: Buffer): void {
+  let at = 0;
+  const piece = 64 * 1024;
+  const timer = setInterval(() => {
+    response.write(bytes.subarray(at, at + piece));
+    at += piece;
+    if (at < bytes.length) return;
+    clearInterval(timer);
+    response.end();
+  }, 25);
+  response.on('close', () => clearInterval(timer));
+}
+
+function refuse(response: ServerResponse, status: number, code: string, message: string): void {
+  response.writeHead(status, { 'x-error-code': code, 'x-error-message': message, 'content-type': 'application/json' });
+  response.end(JSON.stringify({ error: message }));
+}
+
+function json(response: ServerResponse, value: unknown): void {
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify(value));
+}
+
+function address(server: Server): string {
+  const found = server.address();
+  if (found === null || typeof found === 'string') throw new Error('the server does not listen');
+  const { port }: AddressInfo = found;
+  return `http://127.0.0.1:${port}`;
+}
