@@ -7,7 +7,7 @@ import { errorCode } from '../checkpoint/json-file.ts';
 import { show } from '../checkpoint/show.ts';
 import { InterruptedError, RunError } from '../errors.ts';
 import type { HubEnvironment } from './environment.ts';
-import { type Asked, refusal } from './refusal.ts';
+import { type Asked, failedAnswer, refusal } from './refusal.ts';
 import { Silence } from './silence.ts';
 import { type Patience, persist, TransientError } from './transient.ts';
 
@@ -108,7 +108,9 @@ export class HubClient {
       if (isHub) etag = response.headers.get('x-linked-etag') ?? response.headers.get('etag') ?? etag;
       const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
       if (response.ok) return { response, etag };
-      if (location === null) throw refusal(response, this.asked);
+      if (location === null) {
+        throw isHub ? refusal(response, this.asked) : failedAnswer(response, at.origin, this.asked.repository);
+      }
       at = redirected(at, location);
     }
     throw new RunError(`${url}: more than ${mostRedirects} redirects, expected an answer`, mirrorHint);

@@ -14,11 +14,9 @@ export interface Asked {
 /** Longest wait a busy hub may ask for. */
 const longestWait = 60_000;
 
-/** The error an answer that is not 2xx stands for; its body is not read. */
-export function refusal(
-  { status, headers }: Response,
-  { repository, revision, endpoint, hasToken }: Asked,
-): KvlensError {
+/** The error a hub's answer that is not 2xx stands for; its body is not read. */
+export function refusal(response: Response, { repository, revision, endpoint, hasToken }: Asked): KvlensError {
+  const { status, headers } = response;
   const code = headers.get('x-error-code') ?? '';
   const said = headers.get('x-error-message');
   const page = `${endpoint}/${repository}`;
@@ -46,12 +44,24 @@ export function refusal(
     const other = hasToken ? 'whether the token may read it' : 'set HF_TOKEN if it is private';
     return new InputError(`${repository}: not found on ${endpoint}, or private`, `check the spelling, or ${other}`);
   }
-  const reason = said === null ? `status ${status}` : `status ${status}, ${showName(said)}`;
-  if (status === 403) return new InputError(`${repository}: ${endpoint} refuses it (${reason})`, `see ${page}`);
+  if (status === 403) {
+    return new InputError(`${repository}: ${endpoint} refuses it (${reasonOf(response)})`, `see ${page}`);
+  }
+  return failedAnswer(response, endpoint, repository);
+}
+
+/** The error any host's answer that is not 2xx stands for, if it says nothing of repositories. */
+export function failedAnswer(response: Response, host: string, repository: string): KvlensError {
+  const { status, headers } = response;
   if (status === 429 || status === 408 || status >= 500) {
     const seconds = Number(headers.get('retry-after') ?? 0);
     const wait = seconds > 0 ? Math.min(seconds * 1000, longestWait) : 0;
-    return new TransientError(`${endpoint}: is busy or out of order (${reason})`, 'run again later', wait);
+    return new TransientError(`${host}: is busy or out of order (${reasonOf(response)})`, 'run again later', wait);
   }
-  return new RunError(`${endpoint}: answered ${reason}, expected ${repository}`, 'check HF_ENDPOINT');
+  return new RunError(`${host}: answered ${reasonOf(response)}, expected a file of ${repository}`, 'run again');
+}
+
+function reasonOf({ status, headers }: Response): string {
+  const said = headers.get('x-error-message');
+  return said === null ? `status ${status}` : `status ${status}, ${showName(said)}`;
 }

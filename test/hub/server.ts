@@ -45,6 +45,8 @@ export interface Fault {
   failures?: number;
   /** Pause between pieces. */
   slow?: boolean;
+  /** Size of such a piece. */
+  pieceBytes?: number;
 }
 
 export interface Seen {
@@ -62,6 +64,8 @@ export class HubServer {
   seen: Seen[] = [];
   repositories: Record<string, Repository> = {};
   faults: Record<string, Fault> = {};
+  /** Path of the API and the files on the hub, as a mirror may have it. */
+  prefix = '';
   /** Entries of a page of the listing. */
   pageSize = 1000;
   /** Answers instead of the API's: tests of hostile hubs. */
@@ -106,36 +110,59 @@ export class HubServer {
     this.seen.push({ host, path, range, authorization });
     if (this.override?.(path, response)) return;
     const url = new URL(path, this.endpoint);
-    const parts = url.pathname.split('/').slice(1).map(decodeURIComponent);
-    if (host === 'cdn') return this.serve(parts.at(-1) ?? '', this.byDigest(parts[0]), range, response);
-    const repositoryName = (parts[0] === 'api' ? parts.slice(2, 4) : parts.slice(0, 2)).join('/');
-    const repository = this.repositories[repositoryName];
-    const token = authorization?.replace('Bearer ', '');
-    if (!repository || (repository.token !== undefined && repository.token !== token)) {
-      return refuse(response, token === undefined ? 401 : 404, 'RepoNotFound', 'Repository not found');
+    const below = host === 'hub' ? url.pathname.slice(this.prefix.length) : url.pathname;
+    const parts = below.split('/').slice(1).map(decodeURIComponent);
+    if (host === 'cdn') this.serve(parts.at(-1) ?? '', this.byDigest(parts[0]), range, response);
+    else if (parts[0] === 'api') this.api(parts.slice(2), url, authorization, response);
+    else this.page(parts, request, response);
+  }
+
+  /** `models/ORG/NAME/revision/R` and `models/ORG/NAME/tree/R` */
+  private api(
+    [organisation, model, what, revision = 'main']: string[],
+    url: URL,
+    authorization: string | null,
+    response: ServerResponse,
+  ): void {
+    const id = `${organisation}/${model}`;
+    const found = this.find(id, revision, authorization, response);
+    if (!found) return;
+    const { repository, files, commit } = found;
+    if (what === 'tree') {
+      this.tree(files, url, response);
+      return;
     }
-    const isApi = parts[0] === 'api';
-    const revision = isApi ? (parts[4] === undefined ? 'main' : parts[5]) : parts[3];
-    const commit = repository.commits[revision] ? revision : repository.refs[revision];
-    if (commit === undefined) return refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
-    const files = repository.commits[commit];
-    if (!isApi) return this.resolve(repository, files, commit, parts.slice(4).join('/'), request, response);
-    if (parts[4] === 'tree') return this.tree(files, url, response);
     json(response, {
-      _id: '0',
-      id: repositoryName,
-      sha: commit,
-      private: false,
-      gated: repository.gated ? 'manual' : false,
-      downloads: 0,
-      likes: 0,
-      lastModified: '2026-01-01T00:00:00.000Z',
+      ...{ _id: '0', id, sha: commit, private: false, downloads: 0, likes: 0 },
+      ...{ gated: repository.gated ? 'manual' : false, lastModified: '2026-01-01T00:00:00.000Z' },
       siblings: Object.keys(files).map((rfilename) => ({ rfilename })),
     });
   }
 
+  /** `ORG/NAME/resolve/R/FILE` */
+  private page(parts: string[], request: IncomingMessage, response: ServerResponse): void {
+    const [organisation, model, , revision, ...path] = parts;
+    const authorization = request.headers.authorization ?? null;
+    const found = this.find(`${organisation}/${model}`, revision, authorization, response);
+    if (found) this.resolve(found, path.join('/'), request, response);
+  }
+
+  /** The files of a revision, or null after a refusal. */
+  private find(id: string, revision: string, authorization: string | null, response: ServerResponse): Found | null {
+    const repository = this.repositories[id];
+    const token = authorization?.replace('Bearer ', '');
+    if (!repository || (repository.token !== undefined && repository.token !== token)) {
+      refuse(response, token === undefined ? 401 : 404, 'RepoNotFound', 'Repository not found');
+      return null;
+    }
+    const commit = repository.commits[revision] ? revision : repository.refs[revision];
+    if (commit !== undefined) return { repository, commit, files: repository.commits[commit] };
+    refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
+    return null;
+  }
+
   private tree(files: Record<string, HostedFile>, url: URL, response: ServerResponse): void {
-    const entries = Object.entries(files).map(([path, file]) => entry(path, file));
+    const entries = listing(files);
     const start = Number(url.searchParams.get('cursor') ?? 0);
     const end = start + this.pageSize;
     if (end < entries.length) {
@@ -147,20 +174,22 @@ export class HubServer {
   }
 
   private resolve(
-    { gated = false }: Repository,
-    files: Record<string, HostedFile>,
-    commit: string,
+    { repository, files, commit }: Found,
     path: string,
     request: IncomingMessage,
     response: ServerResponse,
   ): void {
-    if (gated) return refuse(response, 403, 'GatedRepo', 'Access to model is restricted');
     const file = files[path];
-    if (!file) return refuse(response, 404, 'EntryNotFound', 'Entry not found');
+    if (repository.gated || !file) {
+      const [status, code] = repository.gated ? ([403, 'GatedRepo'] as const) : ([404, 'EntryNotFound'] as const);
+      refuse(response, status, code, `Cannot access ${path}`);
+      return;
+    }
     response.setHeader('x-repo-commit', commit);
     if (!file.large) {
       response.setHeader('etag', `"${digest(file)}"`);
-      return this.serve(path, file.content, request.headers.range ?? null, response, request.method === 'HEAD');
+      this.serve(path, file.content, request.headers.range ?? null, response, request.method === 'HEAD');
+      return;
     }
     response.setHeader('x-linked-etag', `"${digest(file)}"`);
     response.setHeader('x-linked-size', String(file.content.length));
@@ -181,36 +210,63 @@ export class HubServer {
 
   private serve(path: string, content: Buffer, range: string | null, response: ServerResponse, isHead = false): void {
     const fault = this.faults[path] ?? {};
-    if (fault.status !== undefined && (fault.failures ?? 1) > 0) {
-      fault.failures = (fault.failures ?? 1) - 1;
-      response.writeHead(fault.status).end();
+    const { status, failures = 1, lengthened = 0, lengthenedSilently } = fault;
+    if (status !== undefined && failures > 0) {
+      fault.failures = failures - 1;
+      response.writeHead(status).end();
       return;
     }
-    const length = content.length + (fault.lengthened ?? 0);
-    const served = Buffer.alloc(length + (fault.lengthenedSilently ?? 0));
-    content.copy(served);
-    if (fault.corrupt !== undefined) served[fault.corrupt] ^= 1;
-    const start = range === null || fault.ignoresRange ? 0 : Number(/^bytes=(\d+)-$/.exec(range)?.[1]);
-    if (start >= length) return void response.writeHead(416, { 'content-range': `bytes */${length}` }).end();
-    if (fault.lengthenedSilently === undefined) response.setHeader('content-length', length - start);
-    if (range !== null && !fault.ignoresRange)
-      response.setHeader('content-range', `bytes ${start}-${length - 1}/${length}`);
-    response.writeHead(range !== null && !fault.ignoresRange ? 206 : 200, { 'accept-ranges': 'bytes' });
-    if (isHead) return void response.end();
-    if (fault.dropAfter !== undefined && (fault.drops ?? 1) > 0) {
-      if (fault.drops !== undefined) fault.drops--;
-      response.write(served.subarray(start, start + fault.dropAfter), () => {
-        if (!fault.silent) setTimeout(() => response.destroy(), 50);
-      });
+    const length = content.length + lengthened;
+    const isPart = range !== null && !fault.ignoresRange;
+    const start = isPart ? Number(/^bytes=(\d+)-$/.exec(range)?.[1]) : 0;
+    if (start >= length) {
+      response.writeHead(416, { 'content-range': `bytes */${length}` }).end();
       return;
     }
-    if (fault.slow) return trickle(response, served.subarray(start));
-    response.end(served.subarray(start));
+    if (lengthenedSilently === undefined) response.setHeader('content-length', length - start);
+    if (isPart) response.setHeader('content-range', `bytes ${start}-${length - 1}/${length}`);
+    response.writeHead(isPart ? 206 : 200, { 'accept-ranges': 'bytes' });
+    if (isHead) response.end();
+    else sendWith(fault, response, content, start, length + (lengthenedSilently ?? 0));
   }
 }
 
-/** As `GET /api/models/…/tree` lists a file. */
-function entry(path: string, file: HostedFile): object {
+interface Found {
+  repository: Repository;
+  commit: string;
+  files: Record<string, HostedFile>;
+}
+
+/** Bytes from `start` to `end`, with what goes wrong on the way. */
+function sendWith(fault: Fault, response: ServerResponse, content: Buffer, start: number, end: number): void {
+  const served = Buffer.alloc(end);
+  content.copy(served);
+  if (fault.corrupt !== undefined) served[fault.corrupt] ^= 1;
+  const { dropAfter, drops = Number.POSITIVE_INFINITY } = fault;
+  if (dropAfter !== undefined && drops > 0) {
+    fault.drops = drops - 1;
+    response.write(served.subarray(start, start + dropAfter), () => {
+      if (!fault.silent) setTimeout(() => response.destroy(), 50);
+    });
+  } else if (fault.slow) trickle(response, served.subarray(start), fault.pieceBytes ?? 64 * 1024);
+  else response.end(served.subarray(start));
+}
+
+/** As `GET /api/models/…/tree` lists files. */
+export function listing(files: Record<string, HostedFile>): Entry[] {
+  return Object.entries(files).map(([path, file]) => entry(path, file));
+}
+
+interface Entry {
+  type: string;
+  path: string;
+  size: number;
+  oid: string;
+  lfs?: { oid: string; size: number; pointerSize: number };
+  xetHash?: string;
+}
+
+function entry(path: string, file: HostedFile): Entry {
   const size = file.content.length;
   if (!file.large) return { type: 'file', path, size, oid: digest(file) };
   return {
@@ -229,9 +285,8 @@ export function digest({ content, large }: HostedFile): string {
   return createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
 }
 
-function trickle(response: ServerResponse, bytes: Buffer): void {
+function trickle(response: ServerResponse, bytes: Buffer, piece: number): void {
   let at = 0;
-  const piece = 64 * 1024;
   const timer = setInterval(() => {
     response.write(bytes.subarray(at, at + piece));
     at += piece;
