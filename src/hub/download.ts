@@ -54,7 +54,11 @@ function receive(client: HubClient, url: string, file: RemoteFile, sink: Partial
   if (sink.bytes > 0) headers.range = `bytes=${sink.bytes}-`;
   return client.get(url, headers, async (answer, chunks) => {
     checkSame(answer, file);
-    if (answer.response.status !== 206 || startOf(answer.response) !== sink.bytes) sink.restart();
+    const start = startOf(answer.response);
+    if (start === 0) sink.restart();
+    else if (start !== sink.bytes) {
+      throw new RunError(`${file.name}: the server answers from byte ${start}, expected ${sink.bytes}`, tryAgain);
+    }
     for await (const chunk of chunks) sink.write(chunk);
     if (sink.bytes < file.bytes) {
       throw new TransientError(
@@ -81,10 +85,9 @@ function checkSame({ etag, response }: Answer, { name, digest, bytes }: RemoteFi
 
 const tryAgain = 'run the same command again; if it fails again, the hub or a mirror (HF_ENDPOINT) serves a wrong file';
 
-/** First byte of a partial answer. */
-function startOf({ headers }: Response): number | null {
-  const start = /^bytes (\d+)-/.exec(headers.get('content-range') ?? '')?.[1];
-  return start === undefined ? null : Number(start);
+/** First byte of an answer: a server may send the whole file whatever it was asked for. */
+function startOf({ status, headers }: Response): number {
+  return status === 206 ? Number(/^bytes (\d+)-/.exec(headers.get('content-range') ?? '')?.[1]) : 0;
 }
 
 /**

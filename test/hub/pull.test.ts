@@ -115,6 +115,7 @@ test.each(['refs/pr/1', commit])('--revision %s', async (revision) => {
   // A commit is no ref; the others go below refs/ with their slashes.
   const ref = join(hub.cached, 'refs', 'refs', 'pr', '1');
   expect(existsSync(ref)).toBe(revision !== commit);
+  expect(existsSync(join(hub.cached, 'refs'))).toBe(revision !== commit);
 });
 
 test('a listing of many pages is read to its end', async () => {
@@ -217,13 +218,12 @@ describe('--to DIR', () => {
     expect(readdirSync(to())).toEqual([file]);
   });
 
-  test('does not write through a link', async () => {
+  test('takes no link for a file: a checkpoint whose files lie elsewhere does not open', async () => {
     const victim = join(hub.home, 'victim');
-    writeFileSync(victim, 'mine');
+    copyFileSync(join(miniLlama, 'config.json'), victim);
     mkdirSync(to(), { recursive: true });
     symlinkSync(victim, join(to(), 'config.json'));
     expect((await hub.refusal({ to: to() })).message).toMatch(/config\.json differs .*found no plain file/);
-    expect(readFileSync(victim, 'utf8')).toBe('mine');
   });
 
   test('refuses a folder with something else in it, and a file', async () => {

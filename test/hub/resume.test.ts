@@ -112,6 +112,19 @@ describe('a server that ignores Range', () => {
   });
 });
 
+test.each([0, 7])(
+  'a part that begins elsewhere than asked for (%i) is not written to the wrong place',
+  async (startsAt) => {
+    const reached = await interruptedPull();
+    fault({ startsAt });
+    if (startsAt === 0) expectWhole((await hub.pull()).folder);
+    else {
+      expect((await hub.refusal()).message).toBe(`${weights}: the server answers from byte 7, expected ${reached}`);
+      expect(statSync(partial()).size).toBe(reached);
+    }
+  },
+);
+
 describe('a busy server', () => {
   test.each([429, 500, 503])('(%i) is asked again', async (status) => {
     fault({ status, failures: 3 });
