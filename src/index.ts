@@ -26,6 +26,7 @@ export { policies, type RoundingPolicy, resolvePolicy } from './graph/rounding.t
 export { ActivationCache } from './model/activation-cache.ts';
 export { Executor } from './model/executor.ts';
 export { type Generated, type GeneratedStep, type GenerateOptions, generate } from './model/generate.ts';
+export { type Pulled, type PullOptions, type PullProgress, pull } from './hub/pull.ts';
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';

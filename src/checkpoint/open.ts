@@ -56,7 +56,7 @@ export async function openCheckpoint(dir: string, options: { name?: string } = {
 
 /** What a checkpoint is called where nobody says otherwise: the last part of its folder. */
 export function checkpointName(dir: string): string {
-  return showName(basename(resolve(dir)));
+  return showName(folderName(resolve(dir)));
 }
 
 function checkFolder(dir: string): void {
@@ -70,6 +70,12 @@ function checkFolder(dir: string): void {
   if (!existsSync(join(dir, 'config.json'))) {
     throw new InputError(`${dir}: no config.json, expected a checkpoint folder in Hugging Face's layout`);
   }
+}
+
+/** A folder's last part; NAME for `models--ORG--NAME/snapshots/COMMIT` of a hub cache. */
+function folderName(path: string): string {
+  const hosted = /^models--.+--(.+)$/.exec(basename(dirname(dirname(path))));
+  return hosted && basename(dirname(path)) === 'snapshots' ? hosted[1] : basename(path);
 }
 
 /** Real paths of a folder's files; a link may not leave the folder, or the hub repository that holds the snapshot. */

@@ -7,6 +7,8 @@ import { readJsonFile } from './json-file.ts';
 import { readSafetensorsHeader, type StoredTensor } from './safetensors.ts';
 import { show, showName } from './show.ts';
 
+/** A checkpoint's weights, if they are one file. */
+export const weightsName = 'model.safetensors';
 /** Names the shards of a checkpoint that has more than one file of weights. */
 export const indexName = 'model.safetensors.index.json';
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
@@ -21,7 +23,7 @@ export interface LocatedTensor extends StoredTensor {
  * @param check called with each file name before the file is opened (symlink policy)
  */
 export function locateTensors(dir: string, check: (fileName: string) => string): Map<string, LocatedTensor> {
-  const fileName = 'model.safetensors';
+  const fileName = weightsName;
   if (!existsSync(join(dir, fileName))) {
     if (existsSync(join(dir, indexName))) return locateSharded(dir, check);
     throw new InputError(missingWeights(dir), 'convert the checkpoint to safetensors');
@@ -29,21 +31,28 @@ export function locateTensors(dir: string, check: (fileName: string) => string):
   return new Map(readSafetensorsHeader(check(fileName)).map((tensor) => [tensor.name, { ...tensor, fileName }]));
 }
 
-function locateSharded(dir: string, check: (fileName: string) => string): Map<string, LocatedTensor> {
-  const index = join(dir, indexName);
+/** Tensor → shard as an index says. @throws InputError naming the index and the shard that is no file beside it. */
+export function readWeightMap(index: string): Record<string, string> {
   const parsed = indexSchema.safeParse(readJsonFile(index));
   if (!parsed.success)
     throw new InputError(`${index}: weight_map is not there or not as expected: tensor names with shard file names`);
   const map = parsed.data.weight_map;
-  const shards = [...new Set(Object.values(map))].sort();
-  if (shards.length === 0) throw new InputError(`${index}: weight_map is empty, expected tensor names`);
+  if (Object.keys(map).length === 0) throw new InputError(`${index}: weight_map is empty, expected tensor names`);
+  const stray = shardNames(map).find((name) => !/^[\w.-]+\.safetensors$/.test(name));
+  if (stray === undefined) return map;
+  throw new InputError(`${index}: weight_map names the shard ${show(stray)}, expected a .safetensors file beside it`);
+}
+
+/** The files of a weight map, each once, in order. */
+export function shardNames(map: Readonly<Record<string, string>>): string[] {
+  return [...new Set(Object.values(map))].sort();
+}
+
+function locateSharded(dir: string, check: (fileName: string) => string): Map<string, LocatedTensor> {
+  const index = join(dir, indexName);
+  const map = readWeightMap(index);
   const tensors = new Map<string, LocatedTensor>();
-  for (const fileName of shards) {
-    if (!/^[\w.-]+\.safetensors$/.test(fileName)) {
-      throw new InputError(
-        `${index}: weight_map names the shard ${show(fileName)}, expected a .safetensors file beside it`,
-      );
-    }
+  for (const fileName of shardNames(map)) {
     if (!existsSync(join(dir, fileName))) {
       throw new InputError(
         `${join(dir, fileName)}: shard is missing, expected because ${index} names it`,
@@ -74,5 +83,5 @@ function missingWeights(dir: string): string {
   const names = readdirSync(dir);
   const other = names.find((name) => /^(pytorch_model.*\.bin|consolidated.*|.*\.gguf|.*\.pth)$/.test(name));
   const found = other ? `found ${other}` : 'found none';
-  return `${dir}: expected model.safetensors or ${indexName} (${found})`;
+  return `${dir}: expected ${weightsName} or ${indexName} (${found})`;
 }

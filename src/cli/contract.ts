@@ -63,6 +63,23 @@ export const results = {
       }),
     ),
   }),
+  pull: z.strictObject({
+    folder: z.string().describe('the folder to use as MODEL'),
+    repository: z.string(),
+    revision: z.string(),
+    commit: z.string().describe('what the revision stood for'),
+    files: z.array(
+      z.strictObject({
+        name: z.string(),
+        bytes: count,
+        downloaded: count.describe('bytes that came over the network; 0: it was there'),
+      }),
+    ),
+    unsupported: z
+      .string()
+      .nullable()
+      .describe('why kvlens cannot use the checkpoint (exit code 3; the files are kept), else null'),
+  }),
   export: z.strictObject({
     out: z.string().describe('the folder that was written'),
     files: z.array(z.string()).describe('its files, relative to it'),

@@ -3,7 +3,7 @@
  * terminal, a line every few seconds otherwise.
  */
 import { displayWidth } from '../report/terminal/layout.ts';
-import { formatCount } from '../report/terminal/numbers.ts';
+import { formatBytes, formatCount } from '../report/terminal/numbers.ts';
 import type { Io } from './io.ts';
 
 /** How far a command is. */
@@ -13,8 +13,10 @@ export interface ProgressState {
   done: number;
   /** Null while it is not known. */
   total: number | null;
-  /** Plural noun of what is counted. */
+  /** Plural noun of what is counted; bytes are shown as MB or GB. */
   unit: string;
+  /** What was done before this began: no part of the rate. */
+  from?: number;
   /** Said at the end of the line, for example `3 flips`. */
   note?: string;
 }
@@ -79,15 +81,17 @@ export class Progress {
 }
 
 /** `stories260K  12/40 prompts (30 %)  3.1/s  9 s left  2 flips` */
-export function progressLine({ label, done, total, unit, note }: ProgressState, seconds: number): string {
+export function progressLine(state: ProgressState, seconds: number): string {
+  const { label, done, total, unit, from = 0, note } = state;
   const parts = [label];
   const share = total !== null && total > 0 ? ` (${Math.floor((100 * done) / total)} %)` : '';
-  parts.push(
-    total === null ? `${formatCount(done)} ${unit}` : `${formatCount(done)}/${formatCount(total)} ${unit}${share}`,
-  );
+  const isBytes = unit === 'bytes';
+  const amount = (count: number) => (isBytes ? formatBytes(count) : formatCount(count));
+  const counted = total === null ? amount(done) : `${amount(done)}/${amount(total)}`;
+  parts.push(`${counted}${isBytes ? '' : ` ${unit}`}${share}`);
   // The first unit says little about the rate.
-  const rate = seconds >= 0.5 ? done / seconds : 0;
-  if (rate > 0) parts.push(perSecond(rate));
+  const rate = seconds >= 0.5 ? (done - from) / seconds : 0;
+  if (rate > 0) parts.push(isBytes ? `${formatBytes(rate)}/s` : perSecond(rate));
   if (rate > 0 && total !== null && done < total) parts.push(`${duration((total - done) / rate)} left`);
   if (note !== undefined) parts.push(note);
   return parts.join('  ');

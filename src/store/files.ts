@@ -94,7 +94,7 @@ export function guard<T>(path: string, operation: () => T): T {
       ENAMETOOLONG: 'the name is too long',
       EFBIG: 'the file would exceed the size limit',
     };
-    if (code in reasons) throw new InputError(`${path}: cannot be written (${reasons[code]})`, 'choose another --out');
+    if (code in reasons) throw new InputError(`${path}: cannot be written (${reasons[code]})`, 'choose another folder');
     throw error;
   }
 }
@@ -112,7 +112,7 @@ export function prepareFolder(path: string): void {
 }
 
 /** Make a folder and its parents, one by one: Node's own recursion never ends where the system makes no folders (/proc). */
-function makeFolder(path: string): void {
+export function makeFolder(path: string): void {
   const missing: string[] = [];
   for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.unshift(at);
   for (const folder of missing) guard(path, () => mkdirSync(folder));

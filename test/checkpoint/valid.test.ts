@@ -93,6 +93,7 @@ test('a snapshot of a hub cache is read through its links into blobs/', async ()
   for (const name of expected.tensors.keys()) expect(checkpoint.readTensor(name)).toEqual(expected.readTensor(name));
   expect(await checkpoint.sha256()).toBe(await expected.sha256());
   expect(checkpoint.weightsRoot).toMatch(/blobs$/);
+  expect(checkpoint.name).toBe('tiny');
   removeCheckpoint(plain);
 });
 

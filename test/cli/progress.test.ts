@@ -69,3 +69,13 @@ test('--quiet says nothing', () => {
   progress.end();
   expect(written).toEqual([]);
 });
+
+test('bytes are sizes and speeds; what was there before is no part of the rate', () => {
+  const bytes = { label: 'model.safetensors', unit: 'bytes', total: 14_500_000_000 };
+  expect(progressLine({ ...bytes, done: 4_000_000_000, from: 3_000_000_000 }, 10)).toBe(
+    'model.safetensors  4.0 GB/15 GB (27 %)  100 MB/s  2 min left',
+  );
+  expect(progressLine({ ...bytes, done: 3_000_000_000, from: 3_000_000_000 }, 0)).toBe(
+    'model.safetensors  3.0 GB/15 GB (20 %)',
+  );
+});

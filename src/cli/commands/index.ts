@@ -6,9 +6,11 @@ import { divergeCommand } from './diverge.ts';
 import { exportCommand } from './export.ts';
 import { generateCommand } from './generate.ts';
 import { modelsCommand } from './models.ts';
+import { pullCommand } from './pull.ts';
 
 export const commands: readonly CommandDefinition[] = [
   modelsCommand,
+  pullCommand,
   exportCommand,
   generateCommand,
   captureCommand,

@@ -17,6 +17,13 @@ export function formatCounted(count: number, noun: string, plural = `${noun}s`):
   return `${formatCount(count)} ${count === 1 ? noun : plural}`;
 }
 
+/** A size in decimal units, as disks and connections are sold: `530 B`, `2.5 MB`, `14 GB`. */
+export function formatBytes(bytes: number): string {
+  const exponent = bytes < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(bytes) / 3));
+  const value = bytes / 1000 ** exponent;
+  return `${exponent > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${['B', 'kB', 'MB', 'GB', 'TB'][exponent]}`;
+}
+
 /** A measured value: `0.20`, `7.8e-3`, `1.6e-5`, `1,300`, `< 1e-9`; `0` is exactly 0. */
 export function formatValue(value: number): string {
   return formatWith(value, (magnitude) => (magnitude < 0.01 ? exponential(magnitude) : plain(magnitude)));
