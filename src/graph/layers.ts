@@ -64,16 +64,25 @@ export function rotate(g: GraphBuilder, x: Value, cos: Value, sin: Value): Value
   return g.round(g.op('Add', [straight, crossed]), 'rotary');
 }
 
-/** silu(x) = x · sigmoid(x), float32 inside, one rounding. */
+/**
+ * silu(x) = x / (1 + exp(−x)), float32 inside, one rounding. Not x · Sigmoid(x): the runtime's Sigmoid is off by 0.2 % at
+ * x = −10 and by all of its value from −16 on, several steps of a half type.
+ */
 export function silu(g: GraphBuilder, x: Value): Value {
-  return g.round(g.op('Mul', [x, g.op('Sigmoid', [x])]), 'mlp');
+  const denominator = g.op('Add', [g.scalar(1), g.op('Exp', [g.op('Neg', [x], {}, x.type)])]);
+  return g.round(g.op('Div', [x, denominator]), 'mlp');
 }
 
-/** gelu(x) ≈ x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), float32 inside, one rounding. */
+/**
+ * gelu(x) ≈ x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), float32 inside, one rounding. tanh(u) = 2 / (1 + exp(−2u)) − 1,
+ * which in float32 is right to one rounding near −1, where 1 + tanh cancels; the runtime's Tanh is off by several.
+ */
 export function geluTanh(g: GraphBuilder, x: Value): Value {
   const cubic = g.op('Mul', [g.op('Mul', [x, g.op('Mul', [x, x])]), g.scalar(0.044715)]);
   const inner = g.op('Mul', [g.op('Add', [x, cubic]), g.scalar(Math.sqrt(2 / Math.PI))]);
-  const outer = g.op('Add', [g.scalar(1), g.op('Tanh', [inner])]);
+  const logistic = g.op('Add', [g.scalar(1), g.op('Exp', [g.op('Mul', [inner, g.scalar(-2)])])]);
+  const tanh = g.op('Sub', [g.op('Div', [g.scalar(2), logistic]), g.scalar(1)]);
+  const outer = g.op('Add', [g.scalar(1), tanh]);
   return g.round(g.op('Mul', [g.op('Mul', [x, g.scalar(0.5)]), outer]), 'mlp');
 }
 

@@ -4,6 +4,7 @@
  */
 import { Tensor } from 'onnxruntime-node';
 import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
+import { UsageError } from '../errors.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
 import type { BuiltGraph, HookBinding } from '../graph/builder.ts';
 import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
@@ -12,7 +13,7 @@ import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
 import { type FloatArray, floatData, floatTensor } from './arrays.ts';
 import { KVCache } from './kv-cache.ts';
-import { causalMask, type RotaryTables, rotaryTables } from './positions.ts';
+import { causalMask, givenTables, type RotaryTables, rotaryTables } from './positions.ts';
 import { type Feeds, GraphSession, type LoadedGraph, type SessionOptions } from './session.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Tape } from './tape.ts';
@@ -73,6 +74,11 @@ export interface ExecutorOptions {
   policy: RoundingPolicy;
   kernels: KernelPreset;
   threads: number;
+  /**
+   * Rotary tables to feed instead of those of the configuration: another implementation's, to compare everything else
+   * with it. Rows from position 0 on; they limit how many positions can be run.
+   */
+  tables?: RotaryTables;
   /** Run one stage at a time: see `Tape`. */
   tape?: Tape;
   /**
@@ -115,6 +121,7 @@ export class Executor {
     this.policy = options.policy;
     this.kernels = options.kernels;
     this.compute = computeType(options.policy);
+    if (options.tables) this.tables = givenTables(options.tables, this.config, options.policy);
   }
 
   /** The blocks whose tensors a pass returns: all of them, or what the tape is at. */
@@ -227,6 +234,9 @@ export class Executor {
   protected positionFeeds({ start, count }: Rows, slidingWindow: number | null): Feeds {
     const { headDim, maxPositions } = this.config;
     this.tables ??= rotaryTables(this.config, this.policy, maxPositions);
+    const rows = this.tables.cos.length / headDim;
+    if (start + count > rows)
+      throw new UsageError(`position ${start + count - 1}: rotary tables have ${rows} rows, expected one per position`);
     const window = (table: FloatArray) => table.subarray(start * headDim, (start + count) * headDim);
     const dims = [1, count, 1, headDim];
     return {

@@ -1,7 +1,8 @@
 /** What depends on positions alone: rotary tables and masks, computed once here and fed to every graph. */
 import type { ModelConfig, RopeParameters } from '../checkpoint/types.ts';
+import { UsageError } from '../errors.ts';
 import { computeType, constantsType, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
-import { roundTo } from '../numerics/half.ts';
+import { representable, roundTo } from '../numerics/half.ts';
 import { allocate, type FloatArray } from './arrays.ts';
 
 /** cos and sin, [position, d_head], both halves of a row equal. */
@@ -53,6 +54,27 @@ export function rotaryTables(config: ModelConfig, policy: RoundingPolicy, count:
     }
   }
   return { cos, sin };
+}
+
+/**
+ * Tables that somebody else computed, in the type a policy's graphs take them in.
+ * @throws UsageError where they do not fit the model, or hold numbers that the policy's `rotary_table` type does not.
+ */
+export function givenTables(tables: RotaryTables, { headDim }: ModelConfig, policy: RoundingPolicy): RotaryTables {
+  const { cos, sin } = tables;
+  if (cos.length !== sin.length || cos.length === 0 || cos.length % headDim !== 0) {
+    const found = `cos of ${cos.length} and sin of ${sin.length} numbers`;
+    throw new UsageError(`tables: found ${found}, expected rows of head_dim (${headDim}), as many in both`);
+  }
+  const type = typeAt(policy, 'rotary_table');
+  const isForeign = (value: number) => !representable(type, value);
+  const bad = cos.find(isForeign) ?? sin.find(isForeign);
+  if (bad !== undefined) {
+    throw new UsageError(`tables: found ${bad}, expected numbers of type ${type} (policy ${policy.name})`);
+  }
+  const copy = (table: FloatArray) =>
+    computeType(policy) === 'f64' ? Float64Array.from(table) : Float32Array.from(table);
+  return { cos: copy(cos), sin: copy(sin) };
 }
 
 /** True if the row at `position` sees the key at `key`: not later, and within the window (null: any distance). */

@@ -2,8 +2,11 @@
 import ndarray, { type NdArray } from 'ndarray';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UsageError } from '../../src/errors.ts';
+import { resolveKernels } from '../../src/graph/kernels.ts';
+import { resolvePolicy } from '../../src/graph/rounding.ts';
 import type { FloatArray } from '../../src/model/arrays.ts';
 import { Model } from '../../src/model/model.ts';
+import { type RotaryTables, rotaryTables } from '../../src/model/positions.ts';
 import { representable } from '../../src/numerics/half.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
 
@@ -21,6 +24,43 @@ const tokens = [1, 5, 9, 33, 2, 70];
 const values = (array: NdArray<FloatArray> | null) => Array.from(array!.data);
 const differing = (a: NdArray<FloatArray> | null, b: NdArray<FloatArray> | null) =>
   values(a).filter((x, i) => !Object.is(x, values(b)[i])).length;
+
+describe('rotary tables of another implementation', () => {
+  const open = async (tables?: RotaryTables) => {
+    const [policy, kernels] = [resolvePolicy('fp16'), resolveKernels('ort')];
+    return Model.from({ checkpoint: model.checkpoint, policy, kernels, ...(tables ? { tables } : {}) });
+  };
+  const logitsWith = async (tables: RotaryTables) => {
+    const other = await open(tables);
+    const { logits } = await other.runWithCache(tokens);
+    await other.release();
+    return logits;
+  };
+
+  test('are what the graphs read: those of the configuration change no bit, a turned position does', async () => {
+    const own = rotaryTables(model.config, resolvePolicy('fp16'), tokens.length);
+    const { logits } = await model.runWithCache(tokens);
+    expect(differing(await logitsWith(own), logits)).toBe(0);
+    const [cos, sin] = [own.cos.slice(), own.sin.slice()];
+    cos.fill(1, model.config.headDim);
+    sin.fill(0, model.config.headDim);
+    expect(differing(await logitsWith({ cos, sin }), logits)).toBeGreaterThan(0);
+  });
+
+  test('limit the positions that can be run', async () => {
+    const own = rotaryTables(model.config, resolvePolicy('fp16'), tokens.length - 1);
+    await expect(logitsWith(own)).rejects.toThrow('position 5: rotary tables have 5 rows, expected one per position');
+  });
+
+  test('must fit the model and hold numbers of the policy’s type', async () => {
+    const { headDim } = model.config;
+    const row = new Float32Array(headDim).fill(0.5);
+    await expect(open({ cos: row, sin: row.subarray(1) })).rejects.toThrow(UsageError);
+    await expect(open({ cos: row, sin: new Float32Array(headDim).fill(0.1) })).rejects.toThrow(
+      /expected numbers of type f16/,
+    );
+  });
+});
 
 describe('runWithCache', () => {
   test("activations have TransformerLens's names and axis orders", async () => {

@@ -2,7 +2,7 @@
 # All checks that need Python, in an environment of their own: `test/python/run.sh [--reference]`.
 #
 # Arrow files by pyarrow, polars and pandas; graphs by onnx and ONNX Runtime for Python; the training recipe's problems;
-# corrupted copies that must be noticed; with --reference also Hugging Face's transformers (a large download).
+# corrupted copies that must be noticed; with --reference also parity with Hugging Face's transformers (a large download).
 # Needs the built command (npm run build) and Python 3.11. Prints `N passed, N failed` as its last line.
 set -euo pipefail
 
@@ -100,9 +100,13 @@ count 'Corrupted copies' "$python" "$here/self_test.py" --sample "$work/sample" 
   --run "$work/run" "$work/run-raw" --graphs "$work/graphs"
 count 'Training problems' unit_tests "$root/data/training"
 if [ "$reference" = yes ]; then
-  checkpoint=$model
-  [ -d "$checkpoint" ] || checkpoint=$root/data/checkpoints/$model
-  count 'Hugging Face' "$python" "$here/check_hf.py" "$checkpoint"
+  checkpoints=()
+  for folder in "$root"/data/checkpoints/*/; do checkpoints+=(--checkpoint "$folder"); done
+  if [ -d "$model" ]; then checkpoints+=(--checkpoint "$model"); fi
+  parity=$root/test/parity
+  count 'Hugging Face: expected values' "$python" "$parity/make_fixtures.py" "$work/parity" \
+    --against "$parity/fixtures" "${checkpoints[@]}"
+  count 'Hugging Face: parity' "${tsx[@]}" "$parity/compare.mts" "$work/parity"
 fi
 
 echo "$passed passed, $failed failed"

@@ -18,7 +18,7 @@ export function readSafetensors(file: string): Map<string, StoredTensor> {
   for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     const start = dataStart + data_offsets[0];
-    const size = dtype === 'F32' ? 4 : 2;
+    const size = { F64: 8, F32: 4 }[dtype] ?? 2;
     const length = (data_offsets[1] - data_offsets[0]) / size;
     tensors.set(name, { shape, data: Float64Array.from({ length }, (_, i) => element(view, start + i * size, dtype)) });
   }
@@ -26,6 +26,7 @@ export function readSafetensors(file: string): Map<string, StoredTensor> {
 }
 
 function element(view: DataView, at: number, dtype: string): number {
+  if (dtype === 'F64') return view.getFloat64(at, true);
   if (dtype === 'F32') return view.getFloat32(at, true);
   const bits = view.getUint16(at, true);
   if (dtype === 'F16') return binary16(bits);
@@ -42,9 +43,10 @@ export function binary16(bits: number): number {
   return exponent === 0 ? sign * fraction * 2 ** -14 : sign * (1 + fraction) * 2 ** (exponent - 15);
 }
 
+const word = new DataView(new ArrayBuffer(4));
+
 /** The upper half of a binary32. */
 export function bfloat16(bits: number): number {
-  const view = new DataView(new ArrayBuffer(4));
-  view.setUint16(0, bits);
-  return view.getFloat32(0);
+  word.setUint32(0, bits * 2 ** 16);
+  return word.getFloat32(0);
 }
