@@ -93,10 +93,13 @@ async function pass(
       if (signal?.aborted) return null;
       tapes.run.begin(stage);
       tapes.oracle.begin(stage);
+      // Gates with graphs of their own come before the stage is loaded for the others, so that memory holds one or the other.
+      await gates?.observeAlone(stage);
       await executor.load(partOf(stage, layers));
-      const next = host && stage < layers ? executor.load(partOf(stage + 1, layers)) : Promise.resolve();
+      const next =
+        host && stage < layers && stage !== -1 ? executor.load(partOf(stage + 1, layers)) : Promise.resolve();
       next.catch(() => undefined);
-      await gates?.observe(executor, stage);
+      await gates?.observe(executor);
       for (const run of runs) await run.observe();
       await executor.release(partOf(stage, layers));
       await oracle?.release();

@@ -115,8 +115,14 @@ class SessionThread {
   }
 }
 
-/** Tensors as messages. Data is copied: it may be a view of a cache, and a message would carry the whole cache. */
-export function send(tensors: Feeds): { tensors: Record<string, SentTensor>; buffers: ArrayBuffer[] } {
+/**
+ * Tensors as messages. Data is copied, because it may be a view of a cache and a message would carry the whole cache; or,
+ * where the sender has no more use for it, moved.
+ */
+export function send(
+  tensors: Feeds,
+  how: 'copy' | 'move' = 'copy',
+): { tensors: Record<string, SentTensor>; buffers: ArrayBuffer[] } {
   const buffers: ArrayBuffer[] = [];
   const sent = Object.entries(tensors).map(([name, { type, dims, data }]): [string, SentTensor] => {
     if (
@@ -127,9 +133,10 @@ export function send(tensors: Feeds): { tensors: Record<string, SentTensor>; buf
     ) {
       throw new Error(`${name}: a tensor of type ${type} is not sent to threads`);
     }
-    const copy = data.slice();
-    buffers.push(copy.buffer);
-    return [name, { type, dims, data: copy }];
+    const whole = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
+    const sent = how === 'move' && whole ? data : data.slice();
+    if (sent.buffer instanceof ArrayBuffer) buffers.push(sent.buffer);
+    return [name, { type, dims, data: sent }];
   });
   return { tensors: Object.fromEntries(sent), buffers };
 }

@@ -16,7 +16,7 @@ port.on('message', (request: HostRequest) => {
 async function answer(request: HostRequest): Promise<void> {
   try {
     const outputs = await perform(request);
-    const { tensors, buffers } = send(outputs);
+    const { tensors, buffers } = send(outputs, 'move');
     reply({ outputs: tensors }, buffers);
   } catch (error) {
     reply({ error: error instanceof Error ? error.message.split('\n')[0] : String(error) });

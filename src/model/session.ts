@@ -31,6 +31,8 @@ export function runtimeOptions(options: SessionOptions): InferenceSession.Sessio
     interOpNumThreads: 1,
     ...(options.optimizedModelPath === undefined ? {} : { optimizedModelFilePath: options.optimizedModelPath }),
     extra: {
+      // Without a limit: a head of 256,000 tokens would otherwise stay in 16 bits and be converted at every run.
+      optimization: { constant_folding_max_output_size_in_bytes: '0' },
       session: {
         intra_op: { allow_spinning: '0' },
         ...(options.prepack ? {} : { disable_prepacking: '1' }),

@@ -6,11 +6,31 @@
 import { formats, type StorageType } from './types.ts';
 
 const scratch = new DataView(new ArrayBuffer(8));
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+/** Significand bits of float32 that a 16-bit type drops, and the float32 exponents at which its numbers are normal. */
+const dropped = {
+  f16: { bits: 13, lowest: 127 - 14, highest: 127 + 15 },
+  bf16: { bits: 16, lowest: 1, highest: 254 },
+};
 
 /** Round a double to the nearest value of `type`, ties to even, keeping subnormals and overflowing to infinity. */
 export function roundTo(type: StorageType, value: number): number {
   if (type === 'f64') return value;
   if (type === 'f32') return Math.fround(value);
+  single[0] = value;
+  const { bits, lowest, highest } = dropped[type];
+  const pattern = singleBits[0];
+  const exponent = (pattern >>> 23) & 0xff;
+  if (single[0] !== value || exponent < lowest || exponent > highest) return roundSlowly(type, value);
+  // Half of the last kept place, less one where that place is even: a tie then stays, anything above it carries.
+  singleBits[0] = ((pattern + (1 << (bits - 1)) - 1 + ((pattern >>> bits) & 1)) >>> bits) << bits;
+  const rounded = single[0];
+  return Math.abs(rounded) > formats[type].maxFinite ? Math.sign(value) * Infinity : rounded;
+}
+
+/** Any double: subnormals, overflow, and values that are no float32. */
+function roundSlowly(type: 'f16' | 'bf16', value: number): number {
   if (!Number.isFinite(value) || value === 0) return value;
   const { significandBits, minExponent, maxFinite } = formats[type];
   const exponent = Math.max(exponentOf(value), minExponent);

@@ -2,10 +2,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { embeddedModels } from '../../src/checkpoint/embedded.ts';
 import type { Prompt } from '../../src/study/prompts.ts';
-import { removeCheckpoint, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
 import { run, type TestOptions, type TestRun } from './run.ts';
 
 const runs: TestRun[] = [];

@@ -34,14 +34,18 @@ export class StagedGates {
     return new StagedGates({ ...subject, maxSteps: steps }, await findAudit(subject));
   }
 
-  /** Show the gates the stage that the tape of `executor` is at. */
-  async observe(executor: Executor, stage: number): Promise<void> {
-    const shared = await prepareContext({ ...this.subject, open: () => executor }, 'run', this.audited);
+  /** Show a stage to the gates that use graphs of their own. */
+  async observeAlone(stage: number): Promise<void> {
     for (const gate of gates) {
-      if (gate.stages === 'each') await this.show(gate, shared);
-      else if (gate.stages === 'first' && stage <= lastOfFirst) await this.showAlone(gate, stage);
+      if (gate.stages === 'first' && stage <= lastOfFirst) await this.showAlone(gate, stage);
       else if (gate.stages === 'none' && stage === -1) await this.showWhole(gate);
     }
+  }
+
+  /** Show the others the stage that the tape of the run's executor is at. */
+  async observe(executor: Executor): Promise<void> {
+    const context = await prepareContext({ ...this.subject, open: () => executor }, 'run', this.audited);
+    for (const gate of gates) if (gate.stages === 'each') await this.show(gate, context);
   }
 
   /** The results of all gates, in their order. */
