@@ -12,7 +12,7 @@ import { strategyName } from '../model/sampling/index.ts';
 import { Aggregate } from './aggregate.ts';
 import { runGates } from './gates/index.ts';
 import { runIdentity, runProvenance } from './identity.ts';
-import { runLayerMajor } from './layer-major.ts';
+import { type LayerMajorResult, runLayerMajor } from './layer-major.ts';
 import { oracleState } from './oracle.ts';
 import type { PromptResult } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
@@ -81,13 +81,14 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
         return aggregate.flipsSoFar;
       };
     };
-    const gates = await (execution === 'resident' ? runResident : runByLayer)(options, hooks, start);
+    const { gates, ...made } = await (execution === 'resident' ? runResident : runByLayer)(options, hooks, start);
     const identity = await identified;
     tables ??= new RunTables(options, identity, hooks);
     const summary = aggregate.summary(withRunWideFinite(gates, policy, aggregate.nonfinite));
     tables.finish();
     const provenance = {
       ...runProvenance(options, { workers: options.workers, execution }),
+      ...made,
       finishedPrompts: finished,
       files: run.files,
       rows: tables.rows,
@@ -104,17 +105,20 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
   }
 }
 
+/** What a way to run leaves behind beside the tables; `passes` goes into the manifest. */
+type Made = { gates: GateResult[]; passes?: LayerMajorResult['passes'] };
+
 /** Opens the tables; what it returns takes the prompts in their order and says how many flips there are so far. */
 type Start = () => Promise<(result: PromptResult) => number>;
 
 /** Gates first, then the prompts side by side, each with all layers loaded. */
-async function runResident(options: DivergeOptions, hooks: readonly Hook[], start: Start): Promise<GateResult[]> {
+async function runResident(options: DivergeOptions, hooks: readonly Hook[], start: Start): Promise<Made> {
   const { checkpoint, policy, kernels, strategy, prompts } = options;
   const state = { done: 0, flips: 0 };
   const report = (stage: DivergeProgress['stage']) => options.onProgress?.({ stage, total: prompts.length, ...state });
   report('gates');
   const gates = await runGates({ ...options, prompt: prompts[0], continuation: prompts[0].continuation ?? [] });
-  if (!harnessHolds(gates)) return gates;
+  if (!harnessHolds(gates)) return { gates };
   const take = await start();
   const pool = openPromptPool(
     {
@@ -144,20 +148,20 @@ async function runResident(options: DivergeOptions, hooks: readonly Hook[], star
   } finally {
     await pool.close();
   }
-  return gates;
+  return { gates };
 }
 
 /** Gates and prompts together, one layer at a time; prompts whose harness gates failed are discarded. */
-async function runByLayer(options: DivergeOptions, hooks: readonly Hook[], start: Start): Promise<GateResult[]> {
-  const { gates, results } = await runLayerMajor({
+async function runByLayer(options: DivergeOptions, hooks: readonly Hook[], start: Start): Promise<Made> {
+  const { gates, results, passes } = await runLayerMajor({
     ...options,
     hooks,
     onStage: (done, total) => options.onProgress?.({ stage: 'layers', done, total, flips: 0 }),
   });
-  if (!harnessHolds(gates)) return gates;
+  if (!harnessHolds(gates)) return { gates, passes };
   const take = await start();
   for (const result of results) take(result);
-  return gates;
+  return { gates, passes };
 }
 
 function harnessHolds(gates: readonly GateResult[]): boolean {

@@ -6,7 +6,7 @@
 import type { Stage } from '../graph/build.ts';
 import type { Hook } from '../graph/hooks.ts';
 import type { UncachedPlan } from '../model/arms.ts';
-import { Executor } from '../model/executor.ts';
+import { Executor, type PassCounts } from '../model/executor.ts';
 import { SessionHost } from '../model/session-host.ts';
 import { stagesOf, Tape } from '../model/tape.ts';
 import { captureSets } from './capture-sets.ts';
@@ -31,7 +31,13 @@ export interface LayerMajorOptions extends Omit<RunSubject, 'hooks' | 'run'> {
 export interface LayerMajorResult {
   gates: GateResult[];
   results: PromptResult[];
+  /** Passes through blocks and unembedding on the executor that gates and prompts share. */
+  passes: { block: Passes; unembed: Passes };
 }
+
+type Passes = ReturnType<PassCounts['list']>;
+
+const noPasses = { block: [], unembed: [] };
 
 /**
  * Run all prompts, and the gates on the first one.
@@ -41,23 +47,24 @@ export interface LayerMajorResult {
  */
 export async function runLayerMajor(options: LayerMajorOptions): Promise<LayerMajorResult> {
   const { prompts, policy } = options;
-  const first = prompts[0];
-  const gates = await StagedGates.begin({ ...options, prompt: first, continuation: first.continuation ?? [] });
+  const [prompt] = prompts;
+  const gates = await StagedGates.begin({ ...options, prompt, continuation: prompt.continuation ?? [] });
   const plan: UncachedPlan = policy.compute === 'float64' ? 'recompute' : 'stand-in';
   const found = await pass(options, prompts, plan, gates);
-  if (found === null) return { gates: [], results: [] };
+  if (found === null) return { gates: [], results: [], passes: noPasses };
   const judged = gates.conclude();
-  if (plan === 'recompute') return { gates: judged, results: found };
-  const doubted = standInHolds(policy, judged) ? found.filter(({ spotChecks }) => spotChecks.failed > 0) : found;
-  if (doubted.length === 0) return { gates: judged, results: found };
+  const { results: first, passes } = found;
+  if (plan === 'recompute') return { gates: judged, ...found };
+  const doubted = standInHolds(policy, judged) ? first.filter(({ spotChecks }) => spotChecks.failed > 0) : first;
+  if (doubted.length === 0) return { gates: judged, ...found };
   const again = prompts.filter(({ id }) => doubted.some(({ prompt }) => prompt === id));
   const honest = await pass(options, again, 'recompute', null);
-  if (honest === null) return { gates: judged, results: [] };
-  const results = found.map((result) => {
-    const other = honest.find(({ prompt }) => prompt === result.prompt);
+  if (honest === null) return { gates: judged, results: [], passes };
+  const results = first.map((result) => {
+    const other = honest.results.find(({ prompt }) => prompt === result.prompt);
     return other ? { ...other, spotChecks: result.spotChecks } : result;
   });
-  return { gates: judged, results };
+  return { gates: judged, results, passes };
 }
 
 /** One pass over the model; null if `signal` fired. */
@@ -66,7 +73,7 @@ async function pass(
   prompts: readonly PromptInput[],
   uncachedPlan: UncachedPlan,
   gates: StagedGates | null,
-): Promise<PromptResult[] | null> {
+): Promise<Omit<LayerMajorResult, 'gates'> | null> {
   const { checkpoint, policy, kernels, threads, signal } = options;
   const { layers } = checkpoint.config;
   const common = { checkpoint, policy, kernels, threads };
@@ -105,7 +112,11 @@ async function pass(
       await oracle?.release();
       await next;
     }
-    return runs.map((run) => run.conclude());
+    const { block, unembed } = executor.passes;
+    return {
+      results: runs.map((run) => run.conclude()),
+      passes: { block: block.list(), unembed: unembed.list() },
+    };
   } finally {
     await executor.release().catch(() => undefined);
     await oracle?.release();

@@ -188,7 +188,8 @@ export class PromptRun {
     const findings = this.steps[step];
     // Every hook, whatever was asked for: whether a step differs must not depend on what is written.
     const { slidingWindows } = options.executor.config;
-    const found = this.originFound(step);
+    // Once an earlier step has an origin, this one is not the first, at no stage.
+    const found = this.steps.slice(0, step).some(({ origins }) => origins.length > 0);
     const captured = ({ name }: Hook) => cached.activations.has(name);
     const detailed = (found ? sets.afterOrigin : sets.allHooks).filter(captured);
     const compared = compareStep(detailed, cached, uncached, slidingWindows);
@@ -208,14 +209,6 @@ export class PromptRun {
       findings.record = this.stepRecord('teacher-forced', step, cached.n - 1, cached.logits, uncached.logits, tokens);
     }
     if (options.saveActivations) this.saveActivations(step, newest, uncached, cached);
-  }
-
-  /** True if an earlier step has an origin among the hooks at hand: later ones are not the first. */
-  private originFound(step: number): boolean {
-    const { tape } = this.options.executor.options;
-    return this.steps
-      .slice(0, step)
-      .some(({ origins }) => origins.some(({ layer }) => tape === undefined || layer === tape.stage));
   }
 
   /** Rows of layers.arrow: the hooks that were asked for, and those that may turn out to be the first divergence. */

@@ -102,6 +102,23 @@ const noHooks: ReadonlySet<string> = new Set();
 /** Run for the result alone. */
 export const captureNothing: Capture = { hooks: noHooks };
 
+/** Equal passes, counted. */
+export class PassCounts {
+  private readonly counts = new Map<string, { rows: number; past: number; count: number }>();
+
+  add(rows: number, past: number): void {
+    const key = `${rows} ${past}`;
+    const known = this.counts.get(key);
+    if (known) known.count += 1;
+    else this.counts.set(key, { rows, past, count: 1 });
+  }
+
+  /** In the order they first ran. */
+  list(): { rows: number; past: number; count: number }[] {
+    return [...this.counts.values()];
+  }
+}
+
 /** Runs the stages of one model under one policy and one kernel preset. */
 export class Executor {
   readonly config: ModelConfig;
@@ -114,6 +131,8 @@ export class Executor {
   private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
   private tables: RotaryTables | undefined;
   private masks = new Map<string, Tensor>();
+  /** How often a block ran so many rows after so many, and the unembedding so many: what a run's arithmetic is made of. */
+  readonly passes = { block: new PassCounts(), unembed: new PassCounts() };
 
   constructor(options: ExecutorOptions) {
     this.options = options;
@@ -154,6 +173,7 @@ export class Executor {
   ): Promise<BlockOutput> {
     const { hiddenSize, kvHeads, headDim } = this.config;
     const past = [1, rows.start, kvHeads, headDim];
+    this.passes.block.add(rows.count, rows.start);
     const wanted = this.blockOutputs(layer);
     const feeds: Feeds = {
       [hookName('resid_pre', layer)]: floatTensor(residual, [1, rows.count, hiddenSize]),
@@ -171,6 +191,7 @@ export class Executor {
   /** Final norm and logits of residual rows [1, count, d_model]. */
   async unembed(residual: FloatArray, count: number, kernel: KernelRole, capture: Capture): Promise<Activations> {
     const { hiddenSize, layers } = this.config;
+    this.passes.unembed.add(count, 0);
     const feeds = { [hookName('resid_post', layers - 1)]: floatTensor(residual, [1, count, hiddenSize]) };
     return this.run('unembed', kernel, feeds, capture, ['logits']);
   }

@@ -30,7 +30,7 @@ export async function prepareContext(
 
   const honestRuns = new Map<number, Promise<Captured>>();
   let bytes = 0;
-  const honest = async (n: number): Promise<Captured> => {
+  const honest = (n: number): Promise<Captured> => {
     const known = honestRuns.get(n);
     if (known) return known;
     const run = Arm.uncached(executor, n, 'recompute').prefill(tokens.slice(0, n), { hooks }).then(snapshot);

@@ -45,7 +45,11 @@ export class StagedGates {
   /** Show the others the stage that the tape of the run's executor is at. */
   async observe(executor: Executor): Promise<void> {
     const context = await prepareContext({ ...this.subject, open: () => executor }, 'run', this.audited);
+    // Asked for at once, so that the thread that computes them goes on while they are compared.
+    const honest = Promise.all(context.lengths.map((n) => context.honest(n)));
+    honest.catch(() => undefined);
     for (const gate of gates) if (gate.stages === 'each') await this.show(gate, context);
+    await honest;
   }
 
   /** The results of all gates, in their order. */
