@@ -46,11 +46,21 @@ const noPasses = { block: [], unembed: [] };
  * rows are discarded and the prompts are recomputed in full in a second pass.
  */
 export async function runLayerMajor(options: LayerMajorOptions): Promise<LayerMajorResult> {
+  // While one stage computes, the next one loads.
+  const host = SessionHost.start(2);
+  try {
+    return await runPasses(options, host);
+  } finally {
+    await host?.close();
+  }
+}
+
+async function runPasses(options: LayerMajorOptions, host: SessionHost | null): Promise<LayerMajorResult> {
   const { prompts, policy } = options;
   const [prompt] = prompts;
-  const gates = await StagedGates.begin({ ...options, prompt, continuation: prompt.continuation ?? [] });
+  const gates = await StagedGates.begin({ ...options, prompt, continuation: prompt.continuation ?? [] }, host);
   const plan: UncachedPlan = policy.compute === 'float64' ? 'recompute' : 'stand-in';
-  const found = await pass(options, prompts, plan, gates);
+  const found = await pass({ ...options, host }, prompts, plan, gates);
   if (found === null) return { gates: [], results: [], passes: noPasses };
   const judged = gates.conclude();
   const { results: first, passes } = found;
@@ -58,7 +68,7 @@ export async function runLayerMajor(options: LayerMajorOptions): Promise<LayerMa
   const doubted = standInHolds(policy, judged) ? first.filter(({ spotChecks }) => spotChecks.failed > 0) : first;
   if (doubted.length === 0) return { gates: judged, ...found };
   const again = prompts.filter(({ id }) => doubted.some(({ prompt }) => prompt === id));
-  const honest = await pass(options, again, 'recompute', null);
+  const honest = await pass({ ...options, host }, again, 'recompute', null);
   if (honest === null) return { gates: judged, results: [], passes };
   const results = first.map((result) => {
     const other = honest.results.find(({ prompt }) => prompt === result.prompt);
@@ -69,18 +79,16 @@ export async function runLayerMajor(options: LayerMajorOptions): Promise<LayerMa
 
 /** One pass over the model; null if `signal` fired. */
 async function pass(
-  options: LayerMajorOptions,
+  options: LayerMajorOptions & { host: SessionHost | null },
   prompts: readonly PromptInput[],
   uncachedPlan: UncachedPlan,
   gates: StagedGates | null,
 ): Promise<Omit<LayerMajorResult, 'gates'> | null> {
-  const { checkpoint, policy, kernels, threads, signal } = options;
+  const { checkpoint, policy, kernels, threads, signal, host } = options;
   const { layers } = checkpoint.config;
   const common = { checkpoint, policy, kernels, threads };
   const tapes = { run: new Tape(layers), oracle: new Tape(layers) };
   const sets = captureSets(options.hooks, checkpoint.config);
-  // While one stage computes, the next one loads.
-  const host = SessionHost.start(2);
   const executor = new Executor({
     ...{ ...common, tape: tapes.run, sharedHooks: sets.all.hooks },
     ...(host === null ? {} : { host }),
@@ -120,7 +128,6 @@ async function pass(
   } finally {
     await executor.release().catch(() => undefined);
     await oracle?.release();
-    await host?.close();
   }
 }
 

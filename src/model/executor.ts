@@ -88,6 +88,8 @@ export interface ExecutorOptions {
   sharedHooks?: ReadonlySet<string>;
   /** Load unpatched graphs in threads, neighbouring stages in different ones. */
   host?: SessionHost;
+  /** Where in the threads' turn stage 0 is loaded; default 0. */
+  lane?: number;
 }
 
 /** A loaded graph and what a step takes from it. */
@@ -343,10 +345,10 @@ export class Executor {
     const known = this.sessions.get(key);
     if (known) return known.loaded;
     const graph = this.graph(stage, kernel, own, points);
-    const { host } = this.options;
+    const { host, lane = 0 } = this.options;
     const loaded =
       host && patches.length === 0
-        ? host.open(graph, this.sessionOptions(kernel), this.stageIndex(stage))
+        ? host.open(graph, this.sessionOptions(kernel), lane + this.stageIndex(stage))
         : this.openGraph(graph, kernel);
     this.sessions.set(key, { stage, loaded });
     return loaded;

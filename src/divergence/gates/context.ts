@@ -57,10 +57,21 @@ export async function prepareContext(
     executor,
     hooks,
     hasLogits: executor.options.tape === undefined || executor.options.tape.stage === executor.config.layers,
+    together: executor.options.host ? sideBySide : inTurn,
     audited,
     honest,
     cached,
   };
+}
+
+function sideBySide<T>(tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
+  return Promise.all(tasks.map((task) => task()));
+}
+
+async function inTurn<T>(tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
+  const results: T[] = [];
+  for (const task of tasks) results.push(await task());
+  return results;
 }
 
 /** Full names of every hook that is not opt-in, in execution order; on a tape those of its stage. */

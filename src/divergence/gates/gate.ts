@@ -61,6 +61,8 @@ export interface GateContext extends Required<Omit<GateSubject, 'continuation' |
   hooks: ReadonlySet<string>;
   /** True if passes return logits: always, or at the last stage. */
   hasLogits: boolean;
+  /** Run these tasks, on executors of their own: side by side where those have threads, else one after the other. */
+  together<T>(tasks: readonly (() => Promise<T>)[]): Promise<T[]>;
   /** The audit that covers this subject on this machine, if one was made. */
   audited: AuditRecord | null;
   /** The uncached arm at length n: rows 0 … n − 1 with no past, every hook. */

@@ -54,7 +54,7 @@ async function observe(context: GateContext, tally: Tally): Promise<void> {
     start: 0,
     cache: history,
     kernel: 'prefill',
-    capture: { hooks: new Set() },
+    capture: { hooks },
   });
   await check(p, 0, 'prefill');
   if (lengths.length > 0) await check(p + 1, Math.max(0, p + 1 - decodeRows), 'decode');

@@ -31,9 +31,12 @@ function begin({ prompt, lengths }: GateContext): Observation {
 async function observe(context: GateContext, tally: Tally): Promise<void> {
   const { hooks } = context;
   const core = new Set([...hooks].filter((name) => definitionOf(name)?.core));
-  const none = await resultsOfArms(context, new Set());
-  for (const [label, set] of [['core', core] as const, ['all', hooks] as const]) {
-    const watched = await resultsOfArms(context, set);
+  const [none, withCore] = await context.together([
+    () => resultsOfArms(context, new Set()),
+    () => resultsOfArms(context, core),
+  ]);
+  const withAll = await resultsOfArms(context, hooks);
+  for (const [label, watched] of [['core', withCore] as const, ['all', withAll] as const]) {
     for (const [place, { logits, residual }] of watched) {
       const plain = none.get(place)!;
       const where = `${label} hooks, ${place}`;
@@ -44,9 +47,10 @@ async function observe(context: GateContext, tally: Tally): Promise<void> {
 }
 
 async function resultsOfArms(
-  { executor, tokens, prompt, lengths, decodeRows }: GateContext,
+  { open, tokens, prompt, lengths, decodeRows }: GateContext,
   hooks: ReadonlySet<string>,
 ): Promise<Map<string, ArmStep>> {
+  const executor = open();
   const found = new Map<string, ArmStep>();
   const longest = await Arm.uncached(executor, tokens.length, 'recompute').prefill(tokens, { hooks });
   found.set(`uncached arm, n = ${tokens.length}`, longest);
@@ -57,5 +61,6 @@ async function resultsOfArms(
     const step = await arm.step(tokens.slice(0, n), { hooks });
     found.set(`cached arm, n = ${n}`, step);
   }
+  await executor.release();
   return found;
 }

@@ -49,8 +49,8 @@ async function observe(context: GateContext, found: Found): Promise<void> {
     tokens,
     promptLength: prompt.tokens.length,
   };
-  const first = await inFreshSessions(context, request);
-  const again = await inFreshSessions(context, request);
+  const run = () => inFreshSessions(context, request);
+  const [first, again] = await context.together([run, run]);
   found.unlike.push(...unlikeDigests(first, again).map((key) => `${key} (fresh sessions)`));
   found.total += Object.keys(first).length;
   if (context.scale === 'audit') {

@@ -5,6 +5,7 @@
  * graphs of a stage see the embedding and block 0, on executors of their own; their scope says so.
  */
 import { Executor, type ExecutorOptions } from '../../model/executor.ts';
+import type { SessionHost } from '../../model/session-host.ts';
 import { Tape } from '../../model/tape.ts';
 import type { GateResult } from '../summary.ts';
 import { findAudit } from './audit-cache.ts';
@@ -22,16 +23,22 @@ export class StagedGates {
   private readonly under = new Map<Gate, Measured>();
   private readonly openers = new Map<Gate, StagedOpener>();
 
-  private constructor(subject: GateSubject, audited: AuditRecord | null) {
+  private readonly host: SessionHost | null;
+
+  private constructor(subject: GateSubject, audited: AuditRecord | null, host: SessionHost | null) {
     this.subject = subject;
     this.audited = audited;
+    this.host = host;
   }
 
-  /** @param subject its continuation must be as long as the steps the gates look at: passes may not choose tokens. */
-  static async begin(subject: GateSubject): Promise<StagedGates> {
+  /**
+   * @param subject its continuation must be as long as the steps the gates look at: passes may not choose tokens
+   * @param host threads for the graphs of gates that look alone
+   */
+  static async begin(subject: GateSubject, host: SessionHost | null): Promise<StagedGates> {
     const { continuation = [], maxSteps = 8 } = subject;
     const steps = Math.min(maxSteps, continuation.length);
-    return new StagedGates({ ...subject, maxSteps: steps }, await findAudit(subject));
+    return new StagedGates({ ...subject, maxSteps: steps }, await findAudit(subject), host);
   }
 
   /** Show a stage to the gates that use graphs of their own. */
@@ -71,7 +78,7 @@ export class StagedGates {
 
   /** On executors of its own, one after the other in the same order at every stage. */
   private async showAlone(gate: Gate, stage: number): Promise<void> {
-    const opener = this.openers.get(gate) ?? new StagedOpener(this.subject);
+    const opener = this.openers.get(gate) ?? new StagedOpener(this.subject, this.host);
     this.openers.set(gate, opener);
     opener.begin(stage);
     const context = await prepareContext({ ...this.subject, open: opener.open }, 'run', this.audited);
@@ -98,9 +105,11 @@ class StagedOpener {
   private readonly tapes: Tape[] = [];
   private stage = -1;
   private opened = 0;
+  private readonly host: SessionHost | null;
 
-  constructor(subject: GateSubject) {
+  constructor(subject: GateSubject, host: SessionHost | null) {
     this.subject = subject;
+    this.host = host;
   }
 
   begin(stage: number): void {
@@ -114,7 +123,8 @@ class StagedOpener {
     const tape = this.tapes[at] ?? new Tape(checkpoint.config.layers);
     this.tapes[at] = tape;
     tape.begin(this.stage);
-    const options = { checkpoint, policy, kernels, threads, ...overrides, tape };
+    const threaded = this.host === null ? {} : { host: this.host, lane: at };
+    const options = { checkpoint, policy, kernels, threads, ...threaded, ...overrides, tape };
     return this.subject.open?.(options) ?? new Executor(options);
   };
 }
