@@ -52,6 +52,19 @@ export function arithmeticSeconds(
   }, 0);
 }
 
+/** Passes through one block, or through the unembedding: what a run's manifest lists in `provenance.passes`. */
+export interface Passes {
+  block: readonly { rows: number; count: number }[];
+  unembed: readonly { rows: number; count: number }[];
+}
+
+/** Seconds of arithmetic in the passes a run made. */
+export function passSeconds({ block, head }: GemmRates, passes: Passes): number {
+  const sum = (rates: SecondsByRows, list: Passes['block']) =>
+    list.reduce((total, { rows, count }) => total + count * interpolate(rates, rows), 0);
+  return sum(block, passes.block) + sum(head, passes.unembed);
+}
+
 /** Multiply-adds of attention's two products relative to those of the weight matmuls, in these calls. */
 export function attentionShare(checkpoint: Checkpoint, calls: readonly Calls[]): number {
   const { heads, headDim, layers } = checkpoint.config;
@@ -112,15 +125,12 @@ async function measure(
 /**
  * A session that computes y = x Wᵀ for one weight matrix, x [1, rows, in].
  *
- * It has kvlens's own options, and no limit on what is folded: by default the runtime leaves a weight of more than 1 GiB
- * (the head of a large vocabulary) unconverted and unpacked and converts it in every call (one row of
- * Gemma-2-2B's head: 2.2 s instead of 0.16 s).
+ * It has kvlens's own options, so that weights of more than 1 GiB (the head of a large vocabulary) are folded too: otherwise
+ * the runtime converts them in every call (one row of Gemma-2-2B's head: 2.2 s instead of 0.16 s).
  */
 export function openMatmul(checkpoint: Checkpoint, key: string, threads: number): Promise<InferenceSession> {
   const options = runtimeOptions({ threads, prepack: true, weightsRoot: checkpoint.weightsRoot });
-  const optimization = { constant_folding_max_output_size_in_bytes: '0' };
-  const extra = { ...options.extra, optimization };
-  return InferenceSession.create(matmul(checkpoint, key), { ...options, extra });
+  return InferenceSession.create(matmul(checkpoint, key), options);
 }
 
 /** The graph: conversion and transposition of the checkpoint's matrix are folded at load, one packed matmul is left. */

@@ -3,11 +3,11 @@
  * [--within 1.5] [options of floor.mts] [-- options of kvlens diverge]`, with dist/ built.
  *
  * `kvlens diverge`, teacher-forced on seeded token ids, as one whole process from start to exit with the weights on disk;
- * and what `floor.mts` says that its forward calls cannot take less than, measured in the same minutes. `--calls` names the
- * calls the run really made; without it they are those a run must make. Exit code 1 if the run fails or its time is more
- * than `--within` floors.
+ * and what its forward passes cannot take less than, measured in the same minutes (`floor.mts`). A run layer by layer lists its
+ * passes in the manifest; of another, the calls are those of `--calls`, or those a run must make. Exit code 1 if the run fails
+ * or its time is more than `--within` floors.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { openCheckpoint } from '../src/checkpoint/open.ts';
 import { dropPageCache } from './disk.mts';
 import { floorArguments, measureFloor, readFloorArguments, showFloor } from './floor.mts';
+import { type Passes, passSeconds } from './gemm.mts';
 import { Random } from './random.mts';
 import { gigabytes, runMeasured } from './whole-process.mts';
 
@@ -48,7 +49,16 @@ try {
     ...['--threads', String(options.threads), '--workers', '1', '--quiet', '--out', join(scratch, 'run'), ...passedOn],
   ]);
   console.log(`\n${measured.stdout.trimEnd()}\n`);
-  const ratio = measured.seconds / (floor.readSeconds + floor.arithmeticSeconds);
+  const passes = measured.exitCode === 0 ? passesOf(join(scratch, 'run', 'manifest.json')) : null;
+  const arithmetic = passes === null ? floor.arithmeticSeconds : passSeconds(floor.gemm, passes);
+  if (passes !== null) {
+    const rows = passes.block.reduce((sum, { rows, count }) => sum + rows * count, 0) / checkpoint.config.layers;
+    console.log(
+      `ran          ${rows.toFixed(0)} rows through each block, both arms and gates: floor ` +
+        `${(floor.readSeconds + arithmetic).toFixed(1)} s = read ${floor.readSeconds.toFixed(1)} s + arithmetic ${arithmetic.toFixed(1)} s`,
+    );
+  }
+  const ratio = measured.seconds / (floor.readSeconds + arithmetic);
   console.log(
     `run          exit code ${measured.exitCode}, ${measured.seconds.toFixed(1)} s (CPU ${measured.cpuSeconds.toFixed(1)} s), ` +
       `weights ${cold ? 'on disk' : 'where they were, the page cache cannot be dropped'}\n` +
@@ -59,4 +69,10 @@ try {
   if (measured.exitCode !== 0 || ratio > within) process.exitCode = 1;
 } finally {
   rmSync(scratch, { recursive: true, force: true });
+}
+
+/** The passes a run layer by layer says it made; null for another. */
+function passesOf(file: string): Passes | null {
+  const { provenance } = JSON.parse(readFileSync(file, 'utf8')) as { provenance: { passes?: Passes } };
+  return provenance.passes ?? null;
 }

@@ -4,6 +4,7 @@ import { exitCodes } from '../../errors.ts';
 import { renderAudit } from '../../report/terminal/index.ts';
 import { type Prompt, promptFromText, promptFromTokens } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
+import { checkLoads } from '../execution.ts';
 import {
   addCommonOptions,
   addPromptOptions,
@@ -30,10 +31,21 @@ export const auditCommand: CommandDefinition<'audit'> = {
   },
   run: async (command, model, context) => {
     const quiet = new OptionValues(command).flag('quiet');
-    const used = ['precision', 'kernels', 'decodeRows', 'threads', 'template', 'fewShot', 'json', 'quiet'] as const;
+    const used = [
+      'precision',
+      'kernels',
+      'decodeRows',
+      'threads',
+      'template',
+      'fewShot',
+      'maxMemory',
+      'json',
+      'quiet',
+    ] as const;
     noteUnused(unusedOptions(command, used), 'audit', context, quiet);
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
+    checkLoads(checkpoint, options.policy, options.maxMemory, 3);
     const { policy, kernels, threads, decodeRows } = options;
     const { id, tokens, continuation } = auditPrompt(subject, readPromptSource(command), options);
     const progress = new Progress(context.io, quiet);

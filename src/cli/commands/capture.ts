@@ -5,6 +5,7 @@ import { selectHooks } from '../../graph/hooks.ts';
 import { renderCapture } from '../../report/terminal/index.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import type { CommandDefinition } from '../command.ts';
+import { checkLoads } from '../execution.ts';
 import {
   addCommonOptions,
   addOption,
@@ -19,7 +20,7 @@ import { noteUnused, onePrompt, openSubject, promptTarget } from '../subject.ts'
 import { choice, integer, nonEmpty } from '../values.ts';
 
 const arms = ['cached', 'uncached'] as const;
-const ignored: readonly string[] = ['limit', 'template', 'fewShot', 'workers', 'maxMemory', 'resume'];
+const ignored: readonly string[] = ['limit', 'template', 'fewShot', 'workers', 'resume'];
 const used = commonNames.filter((name) => !ignored.includes(name));
 
 export const captureCommand: CommandDefinition<'capture'> = {
@@ -53,6 +54,7 @@ export const captureCommand: CommandDefinition<'capture'> = {
     noteUnused(unusedOptions(command, used), 'capture', context, values.flag('quiet'));
     const source = readPromptSource(command);
     const { checkpoint, options } = await openSubject(model, context, command);
+    checkLoads(checkpoint, options.policy, options.maxMemory, 3);
     const prompt = onePrompt(source, promptTarget(checkpoint));
     const hooks = values.text('hooks') ?? 'core';
     selectHooks(hooks, checkpoint.config);

@@ -4,6 +4,7 @@ import { Executor } from '../../model/executor.ts';
 import { generate } from '../../model/generate.ts';
 import { type ArmText, firstDifference, renderGeneration } from '../../report/terminal/index.ts';
 import type { CommandDefinition } from '../command.ts';
+import { checkLoads } from '../execution.ts';
 import {
   addCommonOptions,
   addOption,
@@ -19,7 +20,7 @@ import { choice, integer } from '../values.ts';
 const arms = ['cached', 'uncached'] as const;
 const used = [
   ...(['precision', 'kernels', 'decodeRows', 'temperature', 'topK', 'topP', 'seed', 'sampler'] as const),
-  ...(['threads', 'ignoreEos', 'json', 'quiet'] as const),
+  ...(['threads', 'maxMemory', 'ignoreEos', 'json', 'quiet'] as const),
 ];
 
 export const generateCommand: CommandDefinition<'generate'> = {
@@ -48,6 +49,7 @@ export const generateCommand: CommandDefinition<'generate'> = {
     noteUnused(unusedOptions(command, used), 'generate', context, values.flag('quiet'));
     const source = readPromptSource(command);
     const { checkpoint, options } = await openSubject(model, context, command);
+    checkLoads(checkpoint, options.policy, options.maxMemory);
     const prompt = onePrompt(source, promptTarget(checkpoint));
     const { policy, kernels, threads, strategy, decodeRows, ignoreEos } = options;
     const maxNewTokens = values.number('maxNewTokens') ?? 150;

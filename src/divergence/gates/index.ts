@@ -2,6 +2,7 @@
  * The ways to run the gates: beside a run (`runGates`), on their own with everything that takes longer (`audit`), and stage
  * by stage (`StagedGates`).
  */
+import { loadedBytes } from '../../model/memory.ts';
 import type { GateResult } from '../summary.ts';
 import { findAudit, keepAudit } from './audit-cache.ts';
 import { prepareContext } from './context.ts';
@@ -13,6 +14,9 @@ export { cacheFolder, findAudit } from './audit-cache.ts';
 export { type Gate, type GateName, type GateSubject, gateNames, type Scale } from './gate.ts';
 export { gates } from './gates.ts';
 export { StagedGates } from './staged.ts';
+
+/** Loaded weights beyond which gates do not keep graphs for one another. */
+const largeBytes = 1e9;
 
 /**
  * Measure the gates on one prompt and at most `maxSteps` steps: what goes into controls.json.
@@ -28,6 +32,7 @@ export async function runGates(
 ): Promise<GateResult[]> {
   const audited = scale === 'run' ? await findAudit(subject) : null;
   const context = await prepareContext(subject, scale, audited);
+  const isLarge = loadedBytes(subject.checkpoint, subject.policy) > largeBytes;
   try {
     const results: GateResult[] = [];
     for (const gate of gates) {
@@ -35,6 +40,8 @@ export async function runGates(
       const measured = begin(gate, context);
       await measured.observation?.observe(context);
       results.push(resultOf(measured));
+      // Each gate leaves graphs loaded that the next one may not need.
+      if (isLarge) await context.executor.release();
     }
     return results;
   } finally {

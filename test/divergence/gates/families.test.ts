@@ -1,20 +1,34 @@
-/** Every gate holds for Mistral and Gemma-2 – sliding window, soft-caps, post-norms – and for wide heads. */
+/** Every gate holds for Mistral and Gemma-2 – sliding window, soft-caps, post-norms – and for wide heads, audited too. */
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { runGates } from '../../../src/divergence/gates/index.ts';
+import { embeddedModels } from '../../../src/checkpoint/embedded.ts';
+import { audit, runGates } from '../../../src/divergence/gates/index.ts';
 import { resolveKernels } from '../../../src/graph/kernels.ts';
-import { sharedPath } from '../../shared.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { subject } from './subject.ts';
 
-describe.each(['trial-mistral', 'trial-gemma2'])('%s', (name) => {
-  const dir = sharedPath('data', 'models', name);
-
-  test.skipIf(dir === null).each(['fp32', 'fp16', 'bf16', 'fp64'])('%s', async (precision) => {
+describe.each(embeddedModels().filter(({ name }) => name !== 'mini-llama'))('$name', ({ dir }) => {
+  test.each(['fp32', 'fp16', 'bf16', 'fp64', 'fp16-sdpa'])('%s', async (precision) => {
     // Longer than Gemma-2's window of 32.
     const tokens = Array.from({ length: 50 }, (_, i) => (i * 37 + 5) % 512);
-    const judged = await subject(String(dir), precision, { prompt: { id: 'test', tokens }, maxSteps: 3 });
+    const judged = await subject(dir, precision, { prompt: { id: 'test', tokens }, maxSteps: 3 });
     const gates = await runGates(judged, 'run');
     expect(gates.filter(({ passed }) => !passed)).toEqual([]);
+  });
+});
+
+describe('audits, with fresh processes, batches and threads', () => {
+  const wide = join(import.meta.dirname, '..', '..', 'parity', 'fixtures', 'gemma2-256');
+  const mini = embeddedModels().find(({ name }) => name === 'mini-gemma2');
+  test.each([
+    ['mini-gemma2', String(mini?.dir), 512, 40],
+    ['Gemma-2 with heads of 256', wide, 31, 100],
+  ])('%s passes every gate', async (_, dir, vocabulary, length) => {
+    const tokens = Array.from({ length }, (_, i) => (i * 37 + 5) % vocabulary);
+    const judged = await subject(dir, 'fp16', { prompt: { id: 'test', tokens }, maxSteps: 4 });
+    const { passed, gates } = await audit(judged);
+    expect(gates.filter((gate) => !gate.passed)).toEqual([]);
+    expect(passed).toBe(true);
   });
 });
 
