@@ -312,7 +312,9 @@ export class Executor {
     const make = async (): Promise<Fetch> => {
       const session = await this.openSession(stage, kernel, hooks, always, patches);
       const { graph } = session;
-      const bindings = [...graph.bindings].filter(([name]) => hooks.has(name) || always.includes(name));
+      const all = [...graph.bindings];
+      const asked = ([name]: (typeof all)[number]) => hooks.has(name) || always.includes(name);
+      const bindings = this.options.sharedHooks ? all.filter(asked) : all;
       const values = new Set(bindings.map(([, { value }]) => value));
       return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
     };

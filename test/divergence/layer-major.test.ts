@@ -61,8 +61,10 @@ describe.each(embeddedModels())('$name', ({ dir }) => {
       const { gates: _, ...found } = byLayer.summary;
       const { gates: __, ...expected } = resident.summary;
       expect(found).toEqual(expected);
+      // Which place is the first to hold a subnormal depends on the order of the passes; how many do, does not.
+      const counts = (measured: string) => measured.replaceAll(/ \(first [^()]+\([^()]*\)\)/g, '');
       const figures = (of: TestRun) =>
-        of.summary.gates.map(({ name, status, measured }) => ({ name, status, measured }));
+        of.summary.gates.map(({ name, status, measured }) => ({ name, status, measured: counts(measured) }));
       const first = new Set(['repeat', 'no-op', 'full-patch', 'observer']);
       expect(figures(byLayer).filter(({ name }) => !first.has(name))).toEqual(
         figures(resident).filter(({ name }) => !first.has(name)),

@@ -82,8 +82,8 @@ export function observedHooks({ config, options }: Executor): ReadonlySet<string
 }
 
 /**
- * Bytes that every observed hook of n rows takes; on a tape those of its largest stage. From shapes, not from tensors: what
- * is kept decides which passes are made again, and a program must make the same passes at every stage.
+ * Bytes that every observed hook of n rows takes; on a tape those of one block. From shapes, not from tensors: what is kept
+ * decides which passes are made again, and a program must make the same passes at every stage.
  */
 function capturedBytes({ config, compute, options }: Executor, n: number): number {
   const byStage = new Map<number, number>();
@@ -92,8 +92,7 @@ function capturedBytes({ config, compute, options }: Executor, n: number): numbe
     const bytes = n * rowElements(hook, config, n) * (compute === 'f64' ? 8 : 4);
     byStage.set(hook.layer, (byStage.get(hook.layer) ?? 0) + bytes);
   }
-  const stages = [...byStage.values()];
-  return options.tape ? Math.max(...stages) : stages.reduce((total, bytes) => total + bytes, 0);
+  return options.tape ? (byStage.get(0) ?? 0) : [...byStage.values()].reduce((total, bytes) => total + bytes, 0);
 }
 
 /** The prompt and its continuation, prolonged greedily by the uncached arm. */
