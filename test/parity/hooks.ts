@@ -140,9 +140,17 @@ function libraryValue(expected: Expected, config: ModelConfig, step: number, hoo
   const pattern = () => allKeys(take(`${attention}.probabilities`), heads, tokens.length, start + tokens.length).data;
   const scores = () => {
     const value = take(`${attention}.${config.attentionSoftcap === null ? 'scores' : 'capped'}`);
-    const visible = pattern();
-    return allKeys(value, heads, tokens.length, start + tokens.length).data.map((x, i) =>
-      visible[i] === 0 ? -Infinity : x,
+    const probabilities = pattern();
+    const keys = start + tokens.length;
+    const window = config.slidingWindows[layer] ?? keys;
+    // The library adds its mask after these scores. Probability 0 tells where, but a visible key's may underflow to 0 too; a
+    // key that the library hides and kvlens does not is found in the pattern.
+    const seen = (i: number) => {
+      const [key, position] = [i % keys, start + (Math.floor(i / keys) % tokens.length)];
+      return key <= position && key > position - window;
+    };
+    return allKeys(value, heads, tokens.length, keys).data.map((x, i) =>
+      probabilities[i] === 0 && !seen(i) ? -Infinity : x,
     );
   };
   const values: Record<string, () => Float64Array> = {
