@@ -6,9 +6,10 @@
  */
 import { loadedParameters } from '../checkpoint/expand-kv.ts';
 import { requiredTensors } from '../checkpoint/required-tensors.ts';
-import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
+import type { Checkpoint, ModelConfig, TensorDtype } from '../checkpoint/types.ts';
 import { modelHooks } from '../graph/hooks.ts';
-import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
+import { computeType, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
+import { contains, type StorageType } from '../numerics/types.ts';
 import { rowElements } from './activation-rows.ts';
 
 /** Bytes of a run. */
@@ -21,14 +22,16 @@ export interface MemoryEstimate {
   byLayer: number;
 }
 
+const storedTypes: Record<TensorDtype, StorageType> = { F16: 'f16', BF16: 'bf16', F32: 'f32' };
+
 /** Node, the runtime's library and what a small run allocates. */
 const process = 200e6;
 /** Gates compare up to three graphs of every stage: without hooks, with some, with all. */
 const gateCopies = 3;
 /** A prompt's steps run two: with every hook, and the bare one that attributes a layer's difference. */
 const workerCopies = 2;
-/** Stages whose weights are loaded at once layer by layer: the run's, and a gate's own. */
-const stageCopies = 2;
+/** Layer by layer: the stage that computes, and the next one as it loads – converted, transposed and packed. */
+const stageCopies = 4;
 /** Captured passes that are alive at once: kept by the gates, being compared, and not yet collected. */
 const captures = 8;
 
@@ -40,11 +43,15 @@ export function estimateMemory(checkpoint: Checkpoint, policy: RoundingPolicy, r
   const weights = size * stages.reduce((total, parameters) => total + parameters, 0);
   const loading = 2 * size * largestMatrix(checkpoint);
   const captured = captures * size * rows * elementsPerRow(config, rows);
-  const largest = size * Math.max(...stages);
+  const largest = Math.max(...stages);
+  // As they lie in the file, and once more where the policy rounds them to another 16-bit type.
+  const stored = [...checkpoint.tensors.values()].map(({ dtype }) => dtype);
+  const converted = stored.some((dtype) => dtype !== 'F32' && !contains(typeAt(policy, 'weights'), storedTypes[dtype]));
+  const stageBytes = largest * (stageCopies * size + (stored.includes('F32') ? 4 : 2) + (converted ? 2 : 0));
   return {
     resident: process + gateCopies * weights + loading + captured * config.layers,
     perWorker: workerCopies * weights,
-    byLayer: process + stageCopies * largest + loading + captured,
+    byLayer: process + stageBytes + captured,
   };
 }
 
