@@ -8,7 +8,7 @@ import { type Axis, definitionOf } from '../../graph/hooks.ts';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import type { Activation, Activations } from '../../model/executor.ts';
-import { count } from './gate.ts';
+import { count, type GateContext, type Observation } from './gate.ts';
 
 /** Activations of rows start … n − 1 of a sequence of n tokens (cache hooks: rows 0 … n − 1). */
 export interface Captured {
@@ -74,6 +74,18 @@ export class Tally {
     const { hook, where, differ, elements } = this.first;
     return `${total}${drift}; first ${hook}, ${where}: ${count(differ)} of ${count(elements)}`;
   }
+}
+
+/** The observation of a gate that adds up comparisons. */
+export function tallied(
+  tally: Tally,
+  scope: string,
+  observe: (context: GateContext, tally: Tally) => Promise<void>,
+): Observation {
+  return {
+    observe: (context) => observe(context, tally),
+    conclude: () => ({ passed: tally.equal, measured: tally.describe(), scope }),
+  };
 }
 
 /** Compare every hook of `hooks` on these rows of two runs. */

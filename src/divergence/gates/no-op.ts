@@ -2,7 +2,7 @@
 import type { Activations, Capture, KernelRole, Patch } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { forward } from '../../model/plans.ts';
-import { compareRuns, Tally } from './difference.ts';
+import { compareRuns, Tally, tallied } from './difference.ts';
 import { always, type Gate, type GateContext, type Observation } from './gate.ts';
 
 export const noOp: Gate = {
@@ -18,15 +18,8 @@ export const noOp: Gate = {
 };
 
 function begin({ prompt, lengths }: GateContext): Observation {
-  const tally = new Tally();
-  return {
-    observe: (context) => observe(context, tally),
-    conclude: () => ({
-      passed: tally.equal,
-      measured: tally.describe(),
-      scope: `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, a patch point at every hook`,
-    }),
-  };
+  const scope = `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, a patch point at every hook`;
+  return tallied(new Tally(), scope, observe);
 }
 
 async function observe(context: GateContext, tally: Tally): Promise<void> {

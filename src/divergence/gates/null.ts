@@ -3,7 +3,7 @@
  * recomputation. Where it holds, a difference between the arms is one of summation order and not of the cache.
  */
 import { Arm } from '../../model/arms.ts';
-import { compareRuns, equalityRule, rowTolerance, Tally } from './difference.ts';
+import { compareRuns, equalityRule, rowTolerance, Tally, tallied } from './difference.ts';
 import { type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const nullControl: Gate = {
@@ -18,15 +18,8 @@ export const nullControl: Gate = {
 };
 
 function begin(context: GateContext): Observation {
-  const tally = new Tally(rowTolerance(context.policy));
-  return {
-    observe: (stage) => observe(stage, tally),
-    conclude: () => ({
-      passed: tally.equal,
-      measured: tally.describe(),
-      scope: `prompt ${context.prompt.id}, ${lengthScope(context.lengths)}, the newest ${standInRows(context)} rows, every hook, the uncached arm's kernels`,
-    }),
-  };
+  const scope = `prompt ${context.prompt.id}, ${lengthScope(context.lengths)}, the newest ${standInRows(context)} rows, every hook, the uncached arm's kernels`;
+  return tallied(new Tally(rowTolerance(context.policy)), scope, observe);
 }
 
 /** The rows a run's stand-in for the uncached arm recomputes per step. */

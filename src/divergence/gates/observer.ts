@@ -2,7 +2,7 @@
 
 import { definitionOf } from '../../graph/hooks.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
-import { Tally } from './difference.ts';
+import { Tally, tallied } from './difference.ts';
 import { always, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const observer: Gate = {
@@ -17,15 +17,8 @@ export const observer: Gate = {
 };
 
 function begin({ prompt, lengths }: GateContext): Observation {
-  const tally = new Tally();
-  return {
-    observe: (context) => observe(context, tally),
-    conclude: () => ({
-      passed: tally.equal,
-      measured: tally.describe(),
-      scope: `prompt ${prompt.id}, prefill and ${lengthScope(lengths)}, both arms, hooks core and all against none`,
-    }),
-  };
+  const scope = `prompt ${prompt.id}, prefill and ${lengthScope(lengths)}, both arms, hooks core and all against none`;
+  return tallied(new Tally(), scope, observe);
 }
 
 async function observe(context: GateContext, tally: Tally): Promise<void> {

@@ -2,7 +2,7 @@
  * Gate 8. Row i of the uncached arm does not depend on the length it was computed in. Otherwise "cache-free" is not one
  * trajectory, and there is nothing for the cached arm to diverge from.
  */
-import { compareRuns, equalityRule, rowTolerance, Tally } from './difference.ts';
+import { compareRuns, equalityRule, rowTolerance, Tally, tallied } from './difference.ts';
 import type { Gate, GateContext, Observation } from './gate.ts';
 
 export const prefix: Gate = {
@@ -17,15 +17,8 @@ export const prefix: Gate = {
 };
 
 function begin(context: GateContext): Observation {
-  const tally = new Tally(rowTolerance(context.policy));
-  return {
-    observe: (stage) => observe(stage, tally),
-    conclude: () => ({
-      passed: tally.equal,
-      measured: tally.describe(),
-      scope: `prompt ${context.prompt.id}, n = ${chosenLengths(context).join(', ')} in ${context.tokens.length}, all rows, every hook`,
-    }),
-  };
+  const scope = `prompt ${context.prompt.id}, n = ${chosenLengths(context).join(', ')} in ${context.tokens.length}, all rows, every hook`;
+  return tallied(new Tally(rowTolerance(context.policy)), scope, observe);
 }
 
 async function observe(context: GateContext, tally: Tally): Promise<void> {
