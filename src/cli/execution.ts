@@ -37,6 +37,7 @@ export function chooseExecution(
   const { policy, workers } = options;
   const limit = options.maxMemory ?? usableMemory();
   const { resident, perWorker, byLayer } = estimateMemory(checkpoint, policy, rows);
+  const source = options.maxMemory === null ? 'memory' : '--max-memory';
   const estimate = `about ${shown(resident)} with all layers loaded, ${shown(byLayer)} layer by layer; ${shown(limit)} may be used`;
   if (resident <= limit) {
     const fitting = Math.min(workers, 1 + Math.floor((limit - resident) / perWorker));
@@ -44,11 +45,11 @@ export function chooseExecution(
   }
   if (!givenTokens) {
     throw new InputError(
-      `memory: ${checkpoint.name} takes ${estimate}, and a run that chooses its own tokens needs all layers`,
+      `${source}: ${checkpoint.name} takes ${estimate}, and a run that chooses its own tokens needs all layers`,
       'give the tokens, so that it can run layer by layer: --prefill N, or a "continuation" of each prompt; or raise --max-memory',
     );
   }
-  if (byLayer > limit) throw new InputError(`memory: ${checkpoint.name} takes ${estimate}`, 'raise --max-memory');
+  if (byLayer > limit) throw new InputError(`${source}: ${checkpoint.name} takes ${estimate}`, 'raise --max-memory');
   return { execution: 'layer-major', workers: 1, note: `memory: ${estimate}: layer by layer` };
 }
 
@@ -62,7 +63,7 @@ export function checkLoads(checkpoint: Checkpoint, policy: RoundingPolicy, maxMe
   const needed = copies * loadedBytes(checkpoint, policy);
   if (needed <= limit) return;
   throw new InputError(
-    `memory: ${checkpoint.name} takes about ${shown(needed)} with all layers loaded, ${shown(limit)} may be used`,
+    `${maxMemory === null ? 'memory' : '--max-memory'}: ${checkpoint.name} takes about ${shown(needed)} with all layers loaded, ${shown(limit)} may be used`,
     'kvlens diverge runs layer by layer on given tokens (--prefill N); or raise --max-memory',
   );
 }
@@ -73,5 +74,5 @@ function usableMemory(): number {
 
 function shown(bytes: number): string {
   if (bytes >= 1e9) return `${(bytes / 1e9).toPrecision(3)} GB`;
-  return `${Math.max(1, Math.round(bytes / 1e6))} MB`;
+  return bytes >= 1e6 ? `${Math.round(bytes / 1e6)} MB` : `${Math.ceil(bytes / 1e3)} kB`;
 }
