@@ -107,8 +107,13 @@ function refuseUnread(
 ): void {
   for (const { name, fileName } of located.values()) {
     const layer = /^model\.layers\.(\d+)\./.exec(name);
-    if (!layer || Number(layer[1]) >= config.layers || read.has(name) || name.endsWith('.rotary_emb.inv_freq'))
-      continue;
+    if (!layer || read.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
+    if (Number(layer[1]) >= config.layers) {
+      throw new InputError(
+        `${join(dir, fileName)}: holds tensor ${showName(name)}, but num_hidden_layers is ${config.layers} in config.json, expected no more layers`,
+        'the layers left out would make it another model',
+      );
+    }
     throw new InputError(
       `${join(dir, fileName)}: tensor ${showName(name)} is not part of a ${config.modelType} model, expected none beside its weights`,
       'biases, adapters and quantised weights are not supported',

@@ -8,7 +8,7 @@ import type { CommonOptions } from './options.ts';
 
 /** How prompts run. */
 export interface Execution {
-  execution: 'resident' | 'layer-major';
+  execution: 'resident' | 'by-layer';
   workers: number;
   /** The estimate and the choice, for stderr. */
   note: string;
@@ -50,7 +50,7 @@ export function chooseExecution(
     );
   }
   if (byLayer > limit) throw new InputError(`${source}: ${checkpoint.name} takes ${estimate}`, 'raise --max-memory');
-  return { execution: 'layer-major', workers: 1, note: `memory: ${estimate}: layer by layer` };
+  return { execution: 'by-layer', workers: 1, note: `memory: ${estimate}: layer by layer` };
 }
 
 /**

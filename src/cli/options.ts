@@ -113,7 +113,8 @@ const definitions = {
   },
   maxMemory: {
     flags: '--max-memory <SIZE>',
-    description: 'memory to stay within, such as 2G: fewer workers, or one layer at a time where tokens are given',
+    description:
+      'memory to plan for, such as 2G: fewer workers, or one layer at a time where tokens are given; an estimate, no bound',
     read: byteSize('max-memory'),
   },
   limit: {

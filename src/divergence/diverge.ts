@@ -35,7 +35,7 @@ export interface DivergeOptions extends RunSubject {
   workers: number;
   saveActivations: boolean;
   /** All layers loaded, or one at a time (`runLayerMajor`; every prompt needs its continuation). Default resident. */
-  execution?: 'resident' | 'layer-major';
+  execution?: 'resident' | 'by-layer';
   onProgress?: (progress: DivergeProgress) => void;
 }
 
@@ -66,7 +66,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
   try {
     // Digests of large weights take a while: they are made beside the first work.
     const identified = runIdentity('diverge', options, {
-      ...{ mode, saveActivations, oracle: oracleState(checkpoint, policy) },
+      ...{ mode, saveActivations, execution, oracle: oracleState(checkpoint, policy) },
     });
     identified.catch(() => undefined);
     let tables: RunTables | undefined;
@@ -87,7 +87,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     const summary = aggregate.summary(withRunWideFinite(gates, policy, aggregate.nonfinite));
     tables.finish();
     const provenance = {
-      ...runProvenance(options, { workers: options.workers, execution }),
+      ...runProvenance(options, { workers: options.workers }),
       ...made,
       finishedPrompts: finished,
       files: run.files,

@@ -55,6 +55,9 @@ export interface OracleErrors {
 export type GateStatus = 'passed' | 'failed' | 'not-applicable';
 export type GateClass = 'harness' | 'identification';
 
+/** How the scope ends of a gate that a run layer by layer shows the first stages only. */
+export const firstStages = 'embedding and block 0 of a run layer by layer';
+
 /** One gate's result, as stored in controls.json. */
 export interface GateResult {
   name: string;

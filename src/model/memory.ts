@@ -24,8 +24,8 @@ export interface MemoryEstimate {
 
 const storedTypes: Record<TensorDtype, StorageType> = { F16: 'f16', BF16: 'bf16', F32: 'f32' };
 
-/** Node, the runtime's library and what a small run allocates. */
-const process = 200e6;
+/** Node, the runtime's library and what a small run allocates; rows that are saved are not counted. */
+const process = 300e6;
 /** Gates compare up to three graphs of every stage: without hooks, with some, with all. */
 const gateCopies = 3;
 /** A prompt's steps run two: with every hook, and the bare one that attributes a layer's difference. */

@@ -10,6 +10,7 @@ import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { checkLoads, chooseExecution } from '../../src/cli/execution.ts';
 import { resolvePolicy } from '../../src/graph/rounding.ts';
 import { estimateMemory } from '../../src/model/memory.ts';
+import { contents } from '../divergence/run.ts';
 import { sharedPath } from '../shared.ts';
 import { ensureBuilt, kvlens, temporaryFolder } from './kvlens.ts';
 
@@ -47,7 +48,7 @@ describe.skipIf(configs === null)('published shapes', () => {
     expect(resident).toBeGreaterThan(24 * 2 ** 30);
     expect(byLayer).toBeLessThan(gibibytes * 2 ** 30);
     expect(chooseExecution(published(name), options(20 * gigabyte), given)).toMatchObject({
-      execution: 'layer-major',
+      execution: 'by-layer',
       workers: 1,
     });
   });
@@ -84,7 +85,7 @@ describe('a small model', () => {
 
   test('goes layer by layer below that, if its tokens are given', () => {
     const { resident } = estimateMemory(small, fp16, 80);
-    expect(chooseExecution(small, options(resident - 1), given).execution).toBe('layer-major');
+    expect(chooseExecution(small, options(resident - 1), given).execution).toBe('by-layer');
     expect(() => chooseExecution(small, options(resident - 1), chosen)).toThrow(
       'a run that chooses its own tokens needs all layers',
     );
@@ -100,17 +101,17 @@ describe('diverge, with stages loaded in threads', () => {
       const arguments_ = ['diverge', name, '--tokens', tokens, '--prefill', '44', '--max-memory', limit, '--out', out];
       const { code, stderr } = await kvlens(arguments_, { cwd: folder, env: { KVLENS_CACHE: join(folder, 'cache') } });
       expect([code, stderr]).toEqual([0, expect.stringMatching(/^memory: about/)]);
-      const read = (file: string) => readFileSync(join(folder, out, file));
-      const manifest = JSON.parse(read('manifest.json').toString()) as {
-        identity: unknown;
-        provenance: { execution: string; passes?: { block: { rows: number; past: number; count: number }[] } };
+      const read = (file: string) => contents(join(folder, out, file));
+      const manifest = JSON.parse(readFileSync(join(folder, out, 'manifest.json'), 'utf8')) as {
+        identity: { execution: string };
+        provenance: { passes?: { block: { rows: number; past: number; count: number }[] } };
       };
       return { read, ...manifest };
     };
     const resident = await run(`${name}-resident`, '8G');
-    const byLayer = await run(`${name}-by-layer`, '235M');
-    expect([resident, byLayer].map(({ provenance }) => provenance.execution)).toEqual(['resident', 'layer-major']);
-    expect(byLayer.identity).toEqual(resident.identity);
+    const byLayer = await run(`${name}-by-layer`, '325M');
+    expect(resident.identity.execution).toBe('resident');
+    expect(byLayer.identity).toEqual({ ...resident.identity, execution: 'by-layer' });
     for (const file of ['steps.arrow', 'layers.arrow', 'prompts.arrow', 'conditions.arrow', 'vocab.arrow'])
       expect([file, byLayer.read(file).equals(resident.read(file))]).toEqual([file, true]);
     // Every pass runs every block: a layer that ran twice as often as another would be another run.

@@ -1,11 +1,10 @@
 /** A run layer by layer writes the bytes that a resident run writes. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { embeddedModels } from '../../src/checkpoint/embedded.ts';
 import type { Prompt } from '../../src/study/prompts.ts';
-import { run, type TestOptions, type TestRun } from './run.ts';
+import { contents, run, type TestOptions, type TestRun } from './run.ts';
 
 const runs: TestRun[] = [];
 afterAll(() => {
@@ -27,7 +26,7 @@ function forcedPrompts(vocabulary: number, ...shapes: [length: number, steps: nu
 async function both(dir: string, options: TestOptions) {
   const [resident, byLayer] = [
     await run(dir, { ...options, execution: 'resident' }),
-    await run(dir, { ...options, execution: 'layer-major' }),
+    await run(dir, { ...options, execution: 'by-layer' }),
   ];
   runs.push(resident, byLayer);
   return { resident, byLayer };
@@ -35,7 +34,7 @@ async function both(dir: string, options: TestOptions) {
 
 const digest = ({ path }: TestRun, file: string) =>
   createHash('sha256')
-    .update(readFileSync(join(path, file)))
+    .update(contents(join(path, file)))
     .digest('hex');
 
 const tables = ['steps', 'layers', 'prompts', 'conditions', 'vocab'];

@@ -1,5 +1,5 @@
 /** A whole run in a temporary folder, read back from its files. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Table } from 'apache-arrow';
@@ -22,6 +22,12 @@ export interface TestRun {
 
 /** What a test changes; precision and kernels by name. */
 export type TestOptions = { precision?: string; kernels?: string } & Partial<Omit<DivergeOptions, 'kernels'>>;
+
+/** A file's bytes as a resident run writes them: the way it ran is in every file's identity, in words of one length. */
+export function contents(file: string): Buffer {
+  const text = readFileSync(file, 'latin1');
+  return Buffer.from(text.replaceAll('"execution":"by-layer"', '"execution":"resident"'), 'latin1');
+}
 
 /** Prompts from lists of token ids. */
 export function prompts(...lists: number[][]): Prompt[] {

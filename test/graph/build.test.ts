@@ -1,6 +1,7 @@
 /** One graph for the whole model computes, bit for bit, what its stages compute one after the other. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
 import { Tensor } from 'onnxruntime-node';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { buildSingle, inputNames } from '../../src/graph/build.ts';
 import { selectHooks } from '../../src/graph/hooks.ts';

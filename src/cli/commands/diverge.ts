@@ -124,7 +124,7 @@ function readMode(values: OptionValues, prefill: number | null): DivergeOptions[
   if (prefill !== null && mode === 'free-running') {
     throw new UsageError('--prefill: found with --mode free-running, expected teacher-forced: it forces the tokens');
   }
-  return mode;
+  return prefill === null ? mode : 'teacher-forced';
 }
 
 function progressState(label: string, { stage, done, total, flips }: DivergeProgress): ProgressState {

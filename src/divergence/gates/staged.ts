@@ -7,7 +7,7 @@
 import { Executor, type ExecutorOptions } from '../../model/executor.ts';
 import type { SessionHost } from '../../model/session-host.ts';
 import { Tape } from '../../model/tape.ts';
-import type { GateResult } from '../summary.ts';
+import { firstStages, type GateResult } from '../summary.ts';
 import { findAudit } from './audit-cache.ts';
 import { prepareContext } from './context.ts';
 import type { AuditRecord, Gate, GateContext, GateSubject } from './gate.ts';
@@ -66,7 +66,7 @@ export class StagedGates {
       if (!measured) throw new Error(`gate ${gate.name} saw no stage`);
       const result = resultOf(measured);
       const partial = gate.stages === 'first' && result.status !== 'not-applicable';
-      return partial ? { ...result, scope: `${result.scope}; embedding and block 0 of a run layer by layer` } : result;
+      return partial ? { ...result, scope: `${result.scope}; ${firstStages}` } : result;
     });
   }
 

@@ -1,5 +1,5 @@
 /** Gates: one line of marks in a run's summary, one block per gate in an audit. */
-import type { GateResult } from '../../divergence/summary.ts';
+import { firstStages, type GateResult } from '../../divergence/summary.ts';
 import { flow, type TerminalOptions, toAscii, wrap } from './layout.ts';
 import { type Marks, marks } from './marks.ts';
 import { formatCounted } from './numbers.ts';
@@ -38,6 +38,11 @@ export function gateLines(gates: readonly GateResult[], columns: number, color: 
   }
   if (lines.length === 0) return ['Gates   none was run'];
   lines[0] = `Gates   ${lines[0].slice(8)}`;
+  const partial = gates.filter(({ scope }) => scope.endsWith(firstStages)).map(({ name }) => name);
+  if (partial.length > 0) {
+    const text = `${partial.join(', ')}: ${firstStages}`;
+    lines.push(...wrap(text, columns, { first: indent, indent: `${indent}  ` }));
+  }
   for (const gate of failed) {
     const open = notIdentifiable[gate.name] ?? 'what this gate guards';
     lines.push(...wrap(`${gateFailure(gate)}`, columns, { first: indent, indent: `${indent}  ` }));
