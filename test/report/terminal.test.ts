@@ -134,7 +134,14 @@ describe('gates decide what is printed', () => {
     expect(text).toContain('gate "null" failed: 63 elements differ, 0 required');
     expect(text).toContain('not identifiable: whether summation order alone makes the arms differ');
     expect(text).not.toContain('removed by');
-    expect(text).toContain('≈ BITS DIFFER');
+    expect(text.replaceAll(/\s+/g, ' ')).toMatch(/≈ BITS DIFFER .*; in doubt, as null failed/);
+  });
+
+  test('equal arms are in doubt where an identification gate failed, and only there', () => {
+    const equal = { verdict: 'equal' as const, differingSteps: 0 };
+    const text = render({ ...failing('prefix', '3 elements differ'), ...equal }).replaceAll(/\s+/g, ' ');
+    expect(text).toMatch(/= EQUAL not one bit differs in .*; in doubt, as prefix failed/);
+    expect(render({ ...failing('prefix', ''), gates: [], ...equal })).not.toContain('in doubt');
   });
 
   test('an audit shows every gate with both values, the verdict last', () => {

@@ -60,10 +60,13 @@ function startsInCache({ hook }: Origin): boolean {
 }
 
 function verdictLines(summary: DivergenceSummary, { color, columns }: SummaryOptions): string[] {
-  const { verdict, steps, prompts, differingSteps, divergedPrompts, firstDivergence } = summary;
+  const { verdict, steps, prompts, differingSteps, divergedPrompts, firstDivergence, gates } = summary;
   const paint = marks(color);
   const say = (mark: string, text: string) => wrap(`${mark} ${text}`, columns, { indent: '  ' });
-  const texts = prompts === 0 ? '' : `, texts ${textRate(0, prompts)}`;
+  // The last line is the one that is read: it says what a failed gate leaves open.
+  const failed = gates.filter(({ passed }) => !passed).map(({ name }) => name);
+  const doubt = failed.length === 0 ? '' : `; in doubt, as ${failed.join(', ')} failed`;
+  const texts = `${prompts === 0 ? '' : `, texts ${textRate(0, prompts)}`}${doubt}`;
   switch (verdict) {
     case 'equal':
       if (steps === 0)
