@@ -61,7 +61,7 @@ export async function twoByTwo(options: TwoByTwoOptions): Promise<TwoByTwo> {
 }
 
 async function measure(options: TwoByTwoOptions): Promise<TwoByTwo> {
-  const { trajectory, runner, signal, steps, kernels = ['decode', 'prefill'] } = options;
+  const { trajectory, signal, steps, kernels = ['decode', 'prefill'] } = options;
   const base = new BaseDistances(trajectory);
   const found: TwoByTwo = { cells: [], checks: noChecks() };
   for (const step of steps) {
