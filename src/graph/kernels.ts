@@ -14,6 +14,11 @@ export interface GraphKernel {
   prepack: boolean;
 }
 
+/** Equal for kernels that compute the same graphs, whatever the order of their keys. */
+export function kernelSignature({ attention, prepack }: GraphKernel): string {
+  return JSON.stringify({ attention, prepack });
+}
+
 export interface KernelPreset {
   name: string;
   /** Kernel of the prompt's prefill and of the uncached arm. */
