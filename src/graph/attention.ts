@@ -3,7 +3,7 @@
  * where Hugging Face's half-precision code rounds (R1–R14 of its eager attention).
  */
 import { type GraphBuilder, sharedHeads, type Value } from './builder.ts';
-import { cacheLength, fullBlocks, maskSizes, padded } from './keys.ts';
+import { KeyAxis } from './keys.ts';
 import { softcap } from './layers.ts';
 import { keyProduct, product } from './product.ts';
 import { splitKvOutput } from './split-kv.ts';
@@ -24,33 +24,38 @@ export interface AttentionRead {
 
 /** z = softmax(cap(q kᵀ · scale) + mask) v: [batch, pos, head, d_head]. */
 export function attend(g: GraphBuilder, { query, keys, values, mask, hook }: AttentionRead): Value {
-  const layout = headLayout(g, mask);
+  const axis = new KeyAxis(g, mask);
+  const layout = headLayout(g, axis);
   const q = layout.foldRows(transpose(g, query, [0, 2, 1, 3]), g.config.headDim); // [batch, head, pos, d_head]
   const v = layout.shareHeads(transpose(g, values, [0, 2, 1, 3])); // [batch, head, cache, d_head]
   const multiply = g.config.headDim > largestUnblocked ? blockedProducts : products;
-  const raw = layout.unfoldScores(multiply(g, q, layout, keys, mask)); // [batch, head, pos, cache]
+  const raw = layout.unfoldScores(multiply(g, q, layout, keys, axis)); // [batch, head, pos, cache]
   const { scoreScale, attentionSoftcap } = g.config;
   const scaled = g.round(g.op('Mul', [raw, g.scalar(scoreScale)]), 'scores');
   const capped = attentionSoftcap === null ? scaled : softcap(g, scaled, attentionSoftcap);
   const scores = g.hook(`${hook}.hook_attn_scores`, g.op('Add', [capped, mask], {}, capped.type));
-  const z =
-    g.kernel.splitKv === undefined
-      ? weighed(g, scores, v, layout, mask, hook)
-      : split(g, scores, v, layout, mask, hook);
+  const weigh = g.kernel.splitKv === undefined ? weighed : weighedByChunk;
+  const z = weigh(g, scores, v, layout, axis, `${hook}.hook_pattern`); // [batch, head, pos, d_head]
   return transpose(g, layout.unfoldOutput(g.round(z, 'attention_out')), [0, 2, 1, 3]);
 }
 
 /** pattern · v, the softmax over all keys at once. */
-function weighed(g: GraphBuilder, scores: Value, v: Value, layout: HeadLayout, mask: Value, hook: string): Value {
-  const pattern = g.hook(`${hook}.hook_pattern`, g.round(g.op('Softmax', [scores], { axis: -1 }), 'probabilities'));
-  return keyProduct(g, layout.foldRows(pattern, 'cache'), v, mask);
+function weighed(g: GraphBuilder, scores: Value, v: Value, layout: HeadLayout, axis: KeyAxis, hook: string): Value {
+  const pattern = g.hook(hook, g.round(g.op('Softmax', [scores], { axis: -1 }), 'probabilities'));
+  return keyProduct(g, layout.foldRows(pattern, 'cache'), v, axis);
 }
 
 /** The same over chunks of keys; the pattern is computed beside it, and only where it is asked for. */
-function split(g: GraphBuilder, scores: Value, v: Value, layout: HeadLayout, mask: Value, hook: string): Value {
-  const { output, pattern } = splitKvOutput(g, layout.foldRows(scores, 'cache'), v, mask);
-  const name = `${hook}.hook_pattern`;
-  if (g.wants(name)) g.hook(name, g.round(layout.unfoldScores(pattern()), 'probabilities'));
+function weighedByChunk(
+  g: GraphBuilder,
+  scores: Value,
+  v: Value,
+  layout: HeadLayout,
+  axis: KeyAxis,
+  hook: string,
+): Value {
+  const { output, pattern } = splitKvOutput(g, layout.foldRows(scores, 'cache'), v, axis);
+  if (g.wants(hook)) g.hook(hook, g.round(layout.unfoldScores(pattern()), 'probabilities'));
   return output;
 }
 
@@ -65,17 +70,16 @@ const largestUnblocked = 128;
 const blockRows = 64;
 
 /** q kᵀ with the keys in blocks of 64 rows, the last one padded with zeros: the same sums whatever the number of keys. */
-function blockedProducts(g: GraphBuilder, q: Value, layout: HeadLayout, keys: Value, mask: Value): Value {
+function blockedProducts(g: GraphBuilder, q: Value, layout: HeadLayout, keys: Value, axis: KeyAxis): Value {
   const { headDim } = g.config;
   const k = layout.shareHeads(transpose(g, keys, [0, 2, 1, 3])); // [batch, head, cache, d_head]
-  const length = cacheLength(g, mask);
-  const filled = padded(g, k, [0, 0, 0, 0, 0, 0, fullBlocks(g, length, blockRows).missing, 0]);
+  const filled = axis.padded(k, 2, blockRows);
   const inBlocks = g.op('Reshape', [filled, g.integers([0, 0, -1, blockRows, headDim])], {}, k.type);
   const right = transpose(g, inBlocks, [0, 1, 2, 4, 3]); // [batch, head, block, d_head, 64]
   const left = g.op('Reshape', [q, g.integers([0, 0, 1, -1, headDim])], {}, q.type);
   const found = g.round(product(g, 'scores', left, right, scoreShape(g)), 'scores'); // [batch, head, block, pos, 64]
   const joined = g.op('Reshape', [transpose(g, found, [0, 1, 3, 2, 4]), g.integers([0, 0, 0, -1])], {}, found.type);
-  return g.op('Slice', [joined, g.integers([0]), length, g.integers([3])], {}, found.type);
+  return g.op('Slice', [joined, g.integers([0]), axis.length, g.integers([3])], {}, found.type);
 }
 
 /** What the class `scores` sums over. */
@@ -99,7 +103,7 @@ interface HeadLayout {
   unfoldOutput(x: Value): Value;
 }
 
-function headLayout(g: GraphBuilder, mask: Value): HeadLayout {
+function headLayout(g: GraphBuilder, axis: KeyAxis): HeadLayout {
   const { heads, kvHeads, headDim } = g.config;
   const group = heads / kvHeads;
   const same = (x: Value) => x;
@@ -107,15 +111,20 @@ function headLayout(g: GraphBuilder, mask: Value): HeadLayout {
   const reshape = (x: Value, shape: Value) => g.op('Reshape', [x, shape], {}, x.type);
   if (g.kernel.attention === 'folded') {
     // [batch, kv_head, group · pos, x]: the query heads of a group become rows of one matmul.
-    const sizes = maskSizes(g, mask);
-    const cache = cacheLength(g, mask);
+    const { maskSizes, length } = axis;
+    const shapes = new Map<string, Value>();
+    const shape = (of: string, sizes: number[], rest: Value) => {
+      const known = shapes.get(of) ?? g.op('Concat', [g.integers(sizes), rest], { axis: 0 });
+      shapes.set(of, known);
+      return known;
+    };
     return {
       foldRows: (x, lastAxis) =>
         lastAxis === 'cache'
-          ? reshape(x, g.op('Concat', [g.integers([0, kvHeads, -1]), cache], { axis: 0 }))
+          ? reshape(x, shape('rows', [0, kvHeads, -1], length))
           : reshape(x, g.integers([0, kvHeads, -1, lastAxis])),
       shareHeads: same,
-      unfoldScores: (x) => reshape(x, g.op('Concat', [g.integers([0, heads]), sizes], { axis: 0 })),
+      unfoldScores: (x) => reshape(x, shape('scores', [0, heads], maskSizes)),
       unfoldOutput: (x) => reshape(x, g.integers([0, heads, -1, headDim])),
     };
   }

@@ -21,7 +21,8 @@ const classKernelSchema = z
   .strictObject({
     /**
      * K is cut into so many contiguous parts, as even as possible, one matmul each; the partial sums are added in a chain.
-     * Keys are cut into parts of ⌈n / slices⌉, the last ones filled up with zeros, so that parts depend on the length n.
+     * Keys are cut into parts of ⌈n / slices⌉, the last ones filled up with zeros: which keys share a part depends on the
+     * number n of keys, as on a GPU. In an uncached arm that fails gate prefix.
      */
     slices: count.optional(),
     /** `storage`: each partial sum, and each sum of them, is rounded to the policy's type at that place. Default `fp32`: none is. */

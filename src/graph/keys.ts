@@ -1,54 +1,58 @@
 /** The axis of keys, whose length only a run knows: its size, and the zeros that fill it up to whole blocks. */
 import type { GraphBuilder, Value } from './builder.ts';
 
-/** [pos, cache] as int64. */
-export function maskSizes(g: GraphBuilder, mask: Value): Value {
-  return g.once(`sizes of ${mask.name}`, () => g.op('Shape', [mask]));
-}
+/** The keys of one layer's attention; what is computed about them is computed once. */
+export class KeyAxis {
+  private readonly g: GraphBuilder;
+  private readonly mask: Value;
+  private readonly missing = new Map<number, Value>();
+  private readonly pads = new Map<string, Value>();
 
-/** [cache] as int64: how many keys there are. */
-export function cacheLength(g: GraphBuilder, mask: Value): Value {
-  return g.once(`length of ${mask.name}`, () => g.op('Gather', [maskSizes(g, mask), g.integers([1])], { axis: 0 }));
-}
-
-/** Keys in blocks; [1] as int64 each. */
-export interface KeyBlocks {
-  /** How many blocks there are, and how many keys they hold when they are full. */
-  blocks: Value;
-  keys: Value;
-  /** How many keys the last block lacks. */
-  missing: Value;
-}
-
-/** The blocks of `size` that hold `length` keys. */
-export function fullBlocks(g: GraphBuilder, length: Value, size: number): KeyBlocks {
-  const width = g.integers([size]);
-  const named = (what: string, make: () => Value) => g.once(`${what} of ${length.name} in ${size}`, make);
-  const blocks = named('blocks', () => g.op('Div', [g.op('Add', [length, g.integers([size - 1])]), width]));
-  const keys = named('keys', () => g.op('Mul', [blocks, width]));
-  const missing = named('missing', () => g.op('Sub', [keys, length]));
-  return { blocks, keys, missing };
-}
-
-/**
- * x, filled up with `fill` (zeros if absent).
- * @param pads numbers before each axis, then after each; a value is one that only a run knows
- */
-export function padded(g: GraphBuilder, x: Value, pads: readonly (number | Value)[], fill?: Value): Value {
-  const parts: Value[] = [];
-  let known: number[] = [];
-  const flush = () => {
-    if (known.length > 0) parts.push(g.integers(known));
-    known = [];
-  };
-  for (const pad of pads) {
-    if (typeof pad === 'number') known.push(pad);
-    else {
-      flush();
-      parts.push(pad);
-    }
+  /** @param mask [pos, cache] */
+  constructor(g: GraphBuilder, mask: Value) {
+    this.g = g;
+    this.mask = mask;
   }
-  flush();
-  const counts = g.once(`pads ${parts.map(({ name }) => name).join()}`, () => g.op('Concat', parts, { axis: 0 }));
-  return g.op('Pad', fill === undefined ? [x, counts] : [x, counts, fill], {}, x.type);
+
+  /** [pos, cache] as [2] int64. */
+  get maskSizes(): Value {
+    return this.g.once(`sizes of ${this.mask.name}`, () => this.g.op('Shape', [this.mask]));
+  }
+
+  /** [1] as int64: how many keys there are. */
+  get length(): Value {
+    const { g, mask } = this;
+    return g.once(`length of ${mask.name}`, () => g.op('Gather', [this.maskSizes, g.integers([1])], { axis: 0 }));
+  }
+
+  /**
+   * x [·, ·, ·, ·], filled up along `axis` to whole blocks of `size` keys.
+   * @param fill zeros if absent
+   */
+  padded(x: Value, axis: 2 | 3, size: number, fill?: Value): Value {
+    const { g } = this;
+    const missing = this.missingFrom(size);
+    const slot = `${axis} ${size}`;
+    const make = () => {
+      const before = g.integers(new Array<number>(4 + axis).fill(0));
+      const after = axis === 3 ? [] : [g.integers([0])];
+      return g.op('Concat', [before, missing, ...after], { axis: 0 });
+    };
+    const pads = this.pads.get(slot) ?? make();
+    this.pads.set(slot, pads);
+    return g.op('Pad', fill === undefined ? [x, pads] : [x, pads, fill], {}, x.type);
+  }
+
+  /** How many keys the last block of `size` lacks: ⌈length / size⌉ · size − length. */
+  private missingFrom(size: number): Value {
+    const { g, length } = this;
+    const make = () => {
+      const width = g.integers([size]);
+      const blocks = g.op('Div', [g.op('Add', [length, g.integers([size - 1])]), width]);
+      return g.op('Sub', [g.op('Mul', [blocks, width]), length]);
+    };
+    const missing = this.missing.get(size) ?? make();
+    this.missing.set(size, missing);
+    return missing;
+  }
 }

@@ -8,7 +8,7 @@ import { UsageError } from '../errors.ts';
 import { RandomStream } from '../numerics/random.ts';
 import type { GraphBuilder, Value } from './builder.ts';
 import type { ClassKernel, OperationClass } from './kernels.ts';
-import { cacheLength, fullBlocks, padded } from './keys.ts';
+import type { KeyAxis } from './keys.ts';
 import type { Place } from './rounding.ts';
 
 /** Keys are permuted inside blocks, so that the order of the visible ones does not depend on how many there are. */
@@ -40,16 +40,24 @@ export function product(
   });
 }
 
-/** pattern [batch, head, rows, cache] · v [batch, head, cache, d_head]. */
-export function keyProduct(g: GraphBuilder, pattern: Value, v: Value, mask: Value): Value {
+/**
+ * pattern [batch, head, rows, cache] · v [batch, head, cache, d_head]. Keys are filled up with zeros to whole permuted blocks
+ * and equal slices.
+ */
+export function keyProduct(g: GraphBuilder, pattern: Value, v: Value, axis: KeyAxis): Value {
   const kernel = g.kernel.classes?.values ?? {};
   const { slices, permute } = kernel;
+  const size = leastMultiple(permute === undefined ? 1 : permutedBlock, slices ?? 1);
   return repeatedRows(g, 'values', pattern, (rows) => {
-    if (slices === undefined && permute === undefined) return g.op('MatMul', [rows, v]);
-    const length = cacheLength(g, mask);
-    const [x, y, keys] = permute === undefined ? [rows, v, length] : permutedKeys(g, permute, rows, v, length);
-    return slices === undefined ? g.op('MatMul', [x, y]) : slicedKeys(g, kernel, slices, x, y, keys);
+    const filled: [Value, Value] = size === 1 ? [rows, v] : [axis.padded(rows, 3, size), axis.padded(v, 2, size)];
+    const [x, y] = permute === undefined ? filled : permutedKeys(g, permute, ...filled);
+    return slices === undefined ? g.op('MatMul', [x, y]) : slicedKeys(g, kernel, slices, x, y);
   });
+}
+
+function leastMultiple(a: number, b: number): number {
+  const divisor = (x: number, y: number): number => (y === 0 ? x : divisor(y, x % y));
+  return (a / divisor(a, b)) * b;
 }
 
 /** Where the class doubles rows: every row of the left operand twice, the first half of the result kept. */
@@ -86,34 +94,21 @@ function permutation(g: GraphBuilder, seed: number, operation: OperationClass, l
   return g.integers(order, `permutation_${operation}_${length}_${seed}`);
 }
 
-/** Keys permuted inside aligned blocks, the last one filled up with zeros; with the number of keys there are then. */
-function permutedKeys(g: GraphBuilder, seed: number, left: Value, right: Value, length: Value): [Value, Value, Value] {
-  const { keys, missing } = fullBlocks(g, length, permutedBlock);
+/** Keys permuted inside aligned blocks. */
+function permutedKeys(g: GraphBuilder, seed: number, left: Value, right: Value): [Value, Value] {
   const order = permutation(g, seed, 'values', permutedBlock);
   const { headDim } = g.config;
   const reshape = (x: Value, shape: number[]) => g.op('Reshape', [x, g.integers(shape)], {}, x.type);
   const take = (x: Value, axis: number) => g.op('Gather', [x, order], { axis }, x.type);
-  const columns = reshape(padded(g, left, [0, 0, 0, 0, 0, 0, 0, missing]), [0, 0, 0, -1, permutedBlock]);
-  const rows = reshape(padded(g, right, [0, 0, 0, 0, 0, 0, missing, 0]), [0, 0, -1, permutedBlock, headDim]);
-  return [reshape(take(columns, 4), [0, 0, 0, -1]), reshape(take(rows, 3), [0, 0, -1, headDim]), keys];
+  const columns = take(reshape(left, [0, 0, 0, -1, permutedBlock]), 4);
+  const rows = take(reshape(right, [0, 0, -1, permutedBlock, headDim]), 3);
+  return [reshape(columns, [0, 0, 0, -1]), reshape(rows, [0, 0, -1, headDim])];
 }
 
-/** Keys in `slices` parts of ⌈length / slices⌉, filled up with zeros: one batched matmul, its parts added in a chain. */
-function slicedKeys(
-  g: GraphBuilder,
-  kernel: ClassKernel,
-  slices: number,
-  left: Value,
-  right: Value,
-  length: Value,
-): Value {
-  const { headDim } = g.config;
-  // ⌈length / slices⌉ blocks of `slices` keys are as many keys as `slices` parts of ⌈length / slices⌉.
-  const { missing } = fullBlocks(g, length, slices);
-  const columns = padded(g, left, [0, 0, 0, 0, 0, 0, 0, missing]);
-  const rows = padded(g, right, [0, 0, 0, 0, 0, 0, missing, 0]);
-  const x = g.op('Reshape', [columns, g.integers([0, 0, 0, slices, -1])], {}, left.type);
-  const y = g.op('Reshape', [rows, g.integers([0, 0, slices, -1, headDim])], {}, right.type);
+/** Keys in `slices` equal parts: one batched matmul, its parts added in a chain. */
+function slicedKeys(g: GraphBuilder, kernel: ClassKernel, slices: number, left: Value, right: Value): Value {
+  const x = g.op('Reshape', [left, g.integers([0, 0, 0, slices, -1])], {}, left.type);
+  const y = g.op('Reshape', [right, g.integers([0, 0, slices, -1, g.config.headDim])], {}, right.type);
   const sliceFirst = g.op('Transpose', [x], { perm: [0, 1, 3, 2, 4] }, x.type); // [batch, head, slice, rows, part]
   const partial = g.op('MatMul', [sliceFirst, y]); // [batch, head, slice, rows, d_head]
   const parts = Array.from({ length: slices }, (_, i) => g.op('Gather', [partial, g.index(i)], { axis: 2 }));

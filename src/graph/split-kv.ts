@@ -12,7 +12,7 @@
  */
 import { formats } from '../numerics/types.ts';
 import type { GraphBuilder, Value } from './builder.ts';
-import { cacheLength, fullBlocks, padded } from './keys.ts';
+import type { KeyAxis } from './keys.ts';
 import { repeatedRows } from './product.ts';
 
 /** z, unrounded, and the whole pattern that it amounts to: emitted only if it is called, since z does not read it. */
@@ -26,15 +26,12 @@ export interface SplitKv {
 /**
  * @param scores [batch, head, rows, cache], masked
  * @param v [batch, head, cache, d_head]
- * @param mask whose last axis is the keys
  */
-export function splitKvOutput(g: GraphBuilder, scores: Value, v: Value, mask: Value): SplitKv {
+export function splitKvOutput(g: GraphBuilder, scores: Value, v: Value, axis: KeyAxis): SplitKv {
   const chunk = g.kernel.splitKv!;
-  const length = cacheLength(g, mask);
-  const { missing } = fullBlocks(g, length, chunk);
   const reshape = (x: Value, shape: number[]) => g.op('Reshape', [x, g.integers(shape)], {}, x.type);
 
-  const filled = padded(g, scores, [0, 0, 0, 0, 0, 0, 0, missing], g.scalar(-Infinity));
+  const filled = axis.padded(scores, 3, chunk, g.scalar(-Infinity));
   const s = reshape(filled, [0, 0, 0, -1, chunk]); // [batch, head, rows, chunk, key]
   // −∞ − (−∞) is NaN: a chunk without a visible key gets the lowest finite maximum instead.
   const lowest = g.scalar(-formats.f32.maxFinite);
@@ -44,7 +41,7 @@ export function splitKvOutput(g: GraphBuilder, scores: Value, v: Value, mask: Va
   const maximum = swapped(m); // [batch, head, chunk, rows, 1]
   const p = swapped(g.op('Exp', [g.op('Sub', [s, m])])); // [batch, head, chunk, rows, key]
   const l = g.op('ReduceSum', [p, g.integers([-1])], { keepdims: 1 });
-  const values = reshape(padded(g, v, [0, 0, 0, 0, 0, 0, missing, 0]), [0, 0, -1, chunk, g.config.headDim]);
+  const values = reshape(axis.padded(v, 2, chunk), [0, 0, -1, chunk, g.config.headDim]);
   const sums = repeatedRows(g, 'values', g.round(p, 'probabilities'), (x) => g.op('MatMul', [x, values]));
   // A visible chunk holds exp(0) = 1; one without a visible key has l = 0 and must not divide by it.
   const divisor = g.op('Max', [l, g.scalar(1)]);
@@ -57,7 +54,7 @@ export function splitKvOutput(g: GraphBuilder, scores: Value, v: Value, mask: Va
   const weight = g.op('Exp', [g.op('Sub', [lse, g.op('Add', [top, total])])]);
   const pattern = () => {
     const share = swapped(g.op('Mul', [g.op('Div', [p, divisor]), weight]));
-    return g.op('Slice', [reshape(share, [0, 0, 0, -1]), g.integers([0]), length, g.integers([3])]);
+    return g.op('Slice', [reshape(share, [0, 0, 0, -1]), g.integers([0]), axis.length, g.integers([3])]);
   };
   return { output: overChunks(g.op('Mul', [o, weight]), 0), pattern };
 }

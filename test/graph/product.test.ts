@@ -4,6 +4,7 @@ import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { GraphBuilder } from '../../src/graph/builder.ts';
 import { type ClassKernel, type GraphKernel, resolveKernels } from '../../src/graph/kernels.ts';
+import { KeyAxis } from '../../src/graph/keys.ts';
 import { keyProduct, product } from '../../src/graph/product.ts';
 import { type RoundingPolicy, resolvePolicy } from '../../src/graph/rounding.ts';
 import { floatData, floatTensor } from '../../src/model/arrays.ts';
@@ -95,7 +96,7 @@ describe.each(['fp16', 'bf16', 'fp32'])('%s', (precision) => {
     const x = g.input('x', [1, 1, 'rows', 'cache'], type);
     const y = g.input('y', [1, 1, 'cache', headDim], type);
     const mask = g.input('mask', ['rows', 'cache']);
-    g.expose('result', g.round(keyProduct(g, x, y, mask), 'attention_out'), [1, 1, 'rows', headDim]);
+    g.expose('result', g.round(keyProduct(g, x, y, new KeyAxis(g, mask)), 'attention_out'), [1, 1, 'rows', headDim]);
     const found = await run(g, {
       x: floatTensor(left, [1, 1, 3, keys]),
       y: floatTensor(right, [1, 1, keys, headDim]),

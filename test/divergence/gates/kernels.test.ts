@@ -4,7 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { audit, runGates } from '../../../src/divergence/gates/index.ts';
-import { parseKernels, resolveKernels } from '../../../src/graph/kernels.ts';
+import { UsageError } from '../../../src/errors.ts';
+import { operationClasses, parseKernels, resolveKernels } from '../../../src/graph/kernels.ts';
+import { Executor } from '../../../src/model/executor.ts';
+import { forward } from '../../../src/model/plans.ts';
 import { removeCheckpoint, type TinyOptions, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { gate, subject } from './subject.ts';
 
@@ -64,6 +67,45 @@ describe.each(Object.keys(models))('%s', (name) => {
   );
 });
 
+/** One of each setting beside the others: what the optimizer might merge, move or fold. */
+const combinations = parseKernels(
+  {
+    name: 'combinations',
+    prefill: {
+      attention: 'folded',
+      classes: Object.fromEntries(
+        operationClasses.map((name) => [name, { rows: 'doubled', permute: 3, slices: 4, combine: 'storage' }]),
+      ),
+    },
+    decode: {
+      ...{ attention: 'folded', prepack: false, splitKv: 7 },
+      classes: { values: { rows: 'doubled' }, scores: { permute: 1, rows: 'doubled' }, mlp: { permute: 1 } },
+    },
+  },
+  'test',
+);
+
+test.each([
+  ['multi-query', { attention: 'mqa' }],
+  ['gemma2, grouped-query, F16', { modelType: 'gemma2', attention: 'gqa', dtype: 'F16' }],
+  ['qwen3, grouped-query', { modelType: 'qwen3', attention: 'gqa' }],
+  ['heads of 256', { headDim: 256, attention: 'gqa', layers: 1 }],
+] as const)('%s: the optimized graphs of all settings together are predicted', async (_, options) => {
+  const dir = writeTinyCheckpoint(options);
+  try {
+    for (const precision of ['fp16', 'fp32', 'bf16-sdpa', 'fp64']) {
+      const judged = await subject(dir, precision, { prompt, maxSteps: 2, kernels: combinations });
+      const gates = await runGates(judged, 'run', ['provenance', 'no-op', 'observer', 'repeat', 'finite']);
+      expect(
+        gates.filter(({ passed }) => !passed),
+        precision,
+      ).toEqual([]);
+    }
+  } finally {
+    removeCheckpoint(dir);
+  }
+});
+
 test('an audit runs a fresh process under kernels that only their data describes', async () => {
   const judged = await subject(dirs.get('gemma2')!, 'fp16', { prompt, maxSteps: 2, kernels: inBothArms });
   const { passed, gates } = await audit(judged);
@@ -86,4 +128,19 @@ test('keys in parts that depend on the length fail the prefix gate, in an uncach
 test('no-op says that a split-KV kernel leaves the pattern without a patch point', async () => {
   const judged = await subject(dirs.get('llama')!, 'fp16', { prompt, kernels: resolveKernels('split-kv:16') });
   expect((await gate('no-op', judged)).scope).toContain('every hook that has one under these kernels');
+});
+
+test('a patch of the pattern under a split-KV kernel is refused, and says why', async () => {
+  const { checkpoint, policy } = await subject(dirs.get('llama')!, 'fp16');
+  const executor = new Executor({ checkpoint, policy, kernels: resolveKernels('split-kv:4'), threads: 1 });
+  const value = { data: new Float32Array([0]), dims: [1, 1, 1, 1] };
+  const patch = { hook: 'blocks.1.attn.hook_pattern', mask: { data: Uint8Array.of(1), dims: [1, 1, 1, 1] }, value };
+  const capture = { hooks: new Set<string>(), patches: [patch] };
+  const cache = executor.newCache(3);
+  const step = () => forward(executor, { tokens: [1, 2, 3], start: 0, cache, kernel: 'decode', capture });
+  await expect(step()).rejects.toThrow(UsageError);
+  await expect(step()).rejects.toThrow(
+    /blocks\.1\.attn\.hook_pattern: a split-KV kernel .* never reads the whole pattern/,
+  );
+  await executor.release();
 });
