@@ -8,7 +8,7 @@ import { UsageError } from '../errors.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
 import type { BuiltGraph, HookBinding } from '../graph/builder.ts';
 import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
-import { type GraphKernel, type KernelPreset, kernelSignature } from '../graph/kernels.ts';
+import { type GraphKernel, type KernelPreset, kernelSignature, stageClasses } from '../graph/kernels.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
 import { type FloatArray, floatData, floatTensor } from './arrays.ts';
@@ -134,7 +134,7 @@ export class Executor {
   private readonly sessions = new Map<string, { stage: Stage; loaded: Promise<LoadedGraph> }>();
   /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
   private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
-  private readonly kernelNumbers = new WeakMap<GraphKernel, number>();
+  private readonly kernelNumbers = new WeakMap<GraphKernel, Partial<Record<keyof typeof stageClasses, number>>>();
   private readonly signatures = new Map<string, number>();
   private tables: RotaryTables | undefined;
   private masks = new Map<string, Tensor>();
@@ -258,15 +258,17 @@ export class Executor {
     return typeof kernel === 'string' ? this.kernels[kernel] : kernel;
   }
 
-  /** A number per kernel that computes differently, looked up by the object so that a step writes no text. */
-  private kernelNumber(kernel: StepKernel): number {
+  /** A number per kernel that computes a stage in its own way, looked up by the object so that a step writes no text. */
+  private kernelNumber(kernel: StepKernel, stage: Stage): number {
     const of = this.kernel(kernel);
-    const known = this.kernelNumbers.get(of);
+    const kind = typeof stage === 'string' ? stage : 'block';
+    const numbers = this.kernelNumbers.get(of) ?? {};
+    const known = numbers[kind];
     if (known !== undefined) return known;
-    const signature = kernelSignature(of);
+    const signature = kernelSignature(of, stageClasses[kind]);
     const number = this.signatures.get(signature) ?? this.signatures.size;
     this.signatures.set(signature, number);
-    this.kernelNumbers.set(of, number);
+    this.kernelNumbers.set(of, { ...numbers, [kind]: number });
     return number;
   }
 
@@ -336,7 +338,7 @@ export class Executor {
       return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
     };
     if (patches.length > 0) return make();
-    const slot = `${stageKey(stage)}|${this.kernelNumber(kernel)}`;
+    const slot = `${stageKey(stage)}|${this.kernelNumber(kernel, stage)}`;
     const known = this.recent.get(hooks)?.get(slot);
     if (known) return known;
     const made = make();
@@ -359,7 +361,7 @@ export class Executor {
     // Rows attention reads are views of the cache; only a patched graph has to say what it really read.
     if (patches.length === 0) for (const name of own) if (isCacheHook(name)) own.delete(name);
     const points = new Set(patches.map((patch) => patch.hook));
-    const number = this.kernelNumber(kernel);
+    const number = this.kernelNumber(kernel, stage);
     const key = [stageKey(stage), number, [...own].sort().join(), [...points].sort().join()].join('|');
     const known = this.sessions.get(key);
     if (known) return known.loaded;

@@ -9,7 +9,7 @@ import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { InputError } from '../../src/errors.ts';
 import { type ExportOptions, exportedHooks } from '../../src/graph/export.ts';
-import { resolveKernels } from '../../src/graph/kernels.ts';
+import { parseKernels, resolveKernels } from '../../src/graph/kernels.ts';
 import { resolvePolicy } from '../../src/graph/rounding.ts';
 import { graphFolderFiles, openGraphFolder, writeGraphFolder } from '../../src/store/graph-folder.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
@@ -77,6 +77,33 @@ test('graph.json says that heads are repeated, and nothing where they are not', 
   expect(expanded.graphs).not.toEqual(plain.graphs);
 });
 
+describe('kernels of a graph folder', () => {
+  const own = {
+    name: 'own',
+    prefill: {},
+    decode: { splitKv: 16, classes: { mlp: { slices: 4, combine: 'storage' } } },
+  };
+
+  test('a named preset is stored by its name, one from JSON whole; both are opened again', async () => {
+    for (const kernels of [resolveKernels('split-k:4:storage'), parseKernels(own, 'test')]) {
+      const out = join(folder, `kernels-${kernels.name.replaceAll(':', '-')}`);
+      await writeGraphFolder(out, await options(tiny, { kernels }));
+      const stored: unknown = JSON.parse(readFileSync(join(out, 'graph.json'), 'utf8')).kernels;
+      if (kernels.name === 'own') expect(stored).toMatchObject({ name: 'own', decode: own.decode });
+      else expect(stored).toBe('split-k:4:storage');
+      expect((await openGraphFolder(out)).kernels).toEqual(kernels);
+    }
+  });
+
+  test('stages that decode as they prefill are written once', async () => {
+    const kernels = parseKernels({ name: 'own', prefill: {}, decode: { classes: { head: { slices: 2 } } } }, 'test');
+    const files = await graphFolderFiles(folder, await options(tiny, { kernels }));
+    expect(files.map(([file]) => file)).toEqual([
+      ...['embed.onnx', 'block_0.onnx', 'block_1.onnx', 'unembed_prefill.onnx', 'unembed_decode.onnx', 'graph.json'],
+    ]);
+  });
+});
+
 describe('a graph folder is refused', async () => {
   const good = join(folder, 'good');
   await writeGraphFolder(good, await options(tiny));
@@ -122,6 +149,12 @@ describe('a graph folder is refused', async () => {
     ],
     ['that repeats heads in words', json({ expandedKv: 'yes' }), /expandedKv/],
     ['with a hook that is none', json({ hooks: 'blocks.9.*' }), /hooks: found "blocks\.9\.\*"/],
+    ['with a preset that is none', json({ kernels: { name: 'x', prefill: {} } }), /kernels/],
+    [
+      'with a preset under a name of another',
+      json({ kernels: { name: 'ort', prefill: {}, decode: {} } }),
+      /name: "ort"/,
+    ],
     ['with an unknown preset', json({ kernels: 'magic' }), /kernels: found "magic"/],
     ['with an absolute path', json({ checkpoint: { ...manifest.checkpoint, path: tiny } }), /expected a relative path/],
     ['of a checkpoint that is not there', json({ checkpoint: { ...manifest.checkpoint, path: '../none' } }), /none/],
