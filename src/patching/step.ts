@@ -11,6 +11,7 @@ import { bitEqual } from '../divergence/counterfactual.ts';
 import { Arm, type ArmStep, type ResumeAt } from '../model/arms.ts';
 import type { Capture, Executor, KernelRole, Patch, Rows } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
+import { overlayPatches } from '../model/overlay-patches.ts';
 import { readPatches } from '../model/read-patches.ts';
 import { keyedUniform } from '../model/sampling/choose.ts';
 import type { CachedArmFactory } from './trajectory.ts';
@@ -149,7 +150,7 @@ export async function withTwoRows<T>(
 }
 
 function captureOf(hooks: ReadonlySet<string> = noHooks, patches: readonly Patch[] = []): Capture {
-  return patches.length === 0 ? { hooks } : { hooks, patches };
+  return patches.length === 0 ? { hooks } : { hooks, patches: overlayPatches(patches) };
 }
 
 function copyRows(from: KVCache, to: KVCache, layer: number, { start, count }: Rows): void {
