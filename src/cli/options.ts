@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { UsageError } from '../errors.ts';
-import { type KernelPreset, resolveKernels } from '../graph/kernels.ts';
+import { type KernelPreset, kernelNames, resolveKernels } from '../graph/kernels.ts';
 import { type RoundingPolicy, resolvePolicy } from '../graph/rounding.ts';
 import { resolveStrategy, type Strategy } from '../model/sampling/index.ts';
 import { defaultTemplate } from '../study/prompts.ts';
@@ -63,7 +63,7 @@ const definitions = {
   },
   kernels: {
     flags: '--kernels <PRESET>',
-    description: 'shapes of the matmuls in prefill and decode',
+    description: `shapes and summation order of the matmuls in prefill and decode: ${kernelNames}, or a FILE.json`,
     read: nonEmpty('kernels', 'a kernel preset'),
     fallback: 'ort',
   },

@@ -7,6 +7,7 @@
 import { referenceTo } from '../checkpoint/expand-kv.ts';
 import { InterruptedError } from '../errors.ts';
 import { type Hook, selectHooks } from '../graph/hooks.ts';
+import { isEmulated, matchedKernels } from '../graph/kernels.ts';
 import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
 import { strategyName } from '../model/sampling/index.ts';
 import { Aggregate } from './aggregate.ts';
@@ -57,6 +58,8 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     model: checkpoint.name,
     precision: policy.name,
     kernels: kernels.name,
+    matchedKernels: matchedKernels(kernels),
+    emulated: isEmulated(kernels),
     strategy: strategyName(strategy),
     decodeRows: options.decodeRows,
     unit: typeAt(policy, 'residual'),

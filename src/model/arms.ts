@@ -9,7 +9,7 @@
  */
 
 import type { FloatArray } from './arrays.ts';
-import type { Activations, Capture, Executor, KernelRole, Rows } from './executor.ts';
+import type { Activations, Capture, Executor, Rows, StepKernel } from './executor.ts';
 import type { KVCache } from './kv-cache.ts';
 import { forward } from './plans.ts';
 
@@ -40,33 +40,52 @@ export interface ResumeAt {
 /** How the uncached arm is computed. */
 export type UncachedPlan = 'recompute' | 'stand-in';
 
+/** Kernels of the prompt's pass and of the steps after it. */
+interface ArmKernels {
+  prefill: StepKernel;
+  step: StepKernel;
+}
+
 /** One arm of one prompt: a cache and a rule for which rows a step runs. */
 export class Arm {
   readonly cache: KVCache;
   private readonly executor: Executor;
-  private readonly kernel: KernelRole;
+  private readonly kernels: ArmKernels;
   private readonly rows: number;
 
-  private constructor(executor: Executor, capacity: number, kernel: KernelRole, rows: number) {
+  private constructor(executor: Executor, capacity: number, kernels: ArmKernels, rows: number) {
     this.executor = executor;
     this.cache = executor.newCache(capacity);
-    this.kernel = kernel;
+    this.kernels = kernels;
     this.rows = rows;
   }
 
-  /** The cached arm: `decodeRows` rows are run at each step, overwriting the cache. */
-  static cached(executor: Executor, capacity: number, decodeRows: number): Arm {
-    return new Arm(executor, capacity, 'decode', decodeRows);
+  /**
+   * The cached arm: `decodeRows` rows are run at each step, overwriting the cache.
+   * @param decode kernel of the steps after the prompt
+   */
+  static cached(executor: Executor, capacity: number, decodeRows: number, decode: StepKernel = 'decode'): Arm {
+    return new Arm(executor, capacity, { prefill: 'prefill', step: decode }, decodeRows);
   }
 
-  /** The uncached arm, recomputed in full or through its stand-in of `standInRows` ≥ 2 rows. */
-  static uncached(executor: Executor, capacity: number, plan: UncachedPlan, standInRows = 2): Arm {
-    return new Arm(executor, capacity, 'prefill', plan === 'recompute' ? Number.POSITIVE_INFINITY : standInRows);
+  /**
+   * The uncached arm, recomputed in full or through its stand-in of `standInRows` ≥ 2 rows.
+   * @param kernel of every pass
+   */
+  static uncached(
+    executor: Executor,
+    capacity: number,
+    plan: UncachedPlan,
+    standInRows = 2,
+    kernel: StepKernel = 'prefill',
+  ): Arm {
+    const rows = plan === 'recompute' ? Number.POSITIVE_INFINITY : standInRows;
+    return new Arm(executor, capacity, { prefill: kernel, step: kernel }, rows);
   }
 
-  /** Run the whole prompt: step 0, with the preset's prefill kernel in both arms. */
+  /** Run the whole prompt: step 0, with the preset's prefill kernel in both arms unless the arm has one of its own. */
   prefill(tokens: readonly number[], capture: Capture): Promise<ArmStep> {
-    return this.run(tokens, 0, 'prefill', capture);
+    return this.run(tokens, 0, this.kernels.prefill, capture);
   }
 
   /**
@@ -74,7 +93,7 @@ export class Arm {
    * not run: the caller has written their rows to the cache.
    */
   step(tokens: readonly number[], capture: Capture, resume?: ResumeAt): Promise<ArmStep> {
-    return this.run(tokens, this.rowsOf(tokens.length).start, this.kernel, capture, resume);
+    return this.run(tokens, this.rowsOf(tokens.length).start, this.kernels.step, capture, resume);
   }
 
   /** The rows a step of n tokens runs. */
@@ -86,7 +105,7 @@ export class Arm {
   private async run(
     tokens: readonly number[],
     start: number,
-    kernel: KernelRole,
+    kernel: StepKernel,
     capture: Capture,
     resume?: ResumeAt,
   ): Promise<ArmStep> {

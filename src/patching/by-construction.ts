@@ -5,6 +5,7 @@
  */
 import { inputsOf } from '../divergence/operations.ts';
 import { modelHooks } from '../graph/hooks.ts';
+import { kernelSignature } from '../graph/kernels.ts';
 import { type Executor, isCacheHook, type KernelRole } from '../model/executor.ts';
 import { headCount, positionsAt, rowHooks, type Target } from './resolve.ts';
 
@@ -35,8 +36,10 @@ export function isByConstruction(step: PathsOfStep): boolean {
   for (const hook of modelHooks(config)) {
     if (hook.definition.optIn || cut.has(hook.name)) continue;
     const { kind } = hook.definition;
-    const fromHistory = isCacheHook(hook.name) && readsOwnHistory(step, hook.layer, kind === 'attn.cache_k' ? 'k' : 'v');
-    if (fromHistory || differs(kind) || inputsOf(hook, config).some((name) => dependent.has(name))) dependent.add(hook.name);
+    const fromHistory =
+      isCacheHook(hook.name) && readsOwnHistory(step, hook.layer, kind === 'attn.cache_k' ? 'k' : 'v');
+    if (fromHistory || differs(kind) || inputsOf(hook, config).some((name) => dependent.has(name)))
+      dependent.add(hook.name);
   }
   return !dependent.has('logits');
 }
@@ -50,7 +53,7 @@ function isNeutral({ source }: Target): boolean {
 function kernelDifference({ executor, kernel, decodeRows }: PathsOfStep): (kind: string) => boolean {
   if (kernel === 'prefill') return () => false;
   const { prefill, decode } = executor.kernels;
-  if (JSON.stringify(prefill) !== JSON.stringify(decode)) return () => true;
+  if (kernelSignature(prefill) !== kernelSignature(decode)) return () => true;
   if (decodeRows > 1) return () => false;
   return decode.prepack ? (kind) => dynamicProducts.has(kind) : () => true;
 }

@@ -113,7 +113,9 @@ function hookPatch(context: EditContext, edit: HookEdit, step: number, rows: Row
   const heads = target.heads;
   const headTotal = headCount(hook, context.executor.config) ?? 1;
   const isHeadAxis = (axis: number) => axes[axis] === 'head' || axes[axis] === 'kv_head';
-  const dims = axes.map((_, axis) => (isRowAxis(hook, axis) ? count : isHeadAxis(axis) && heads !== null ? headTotal : 1));
+  const dims = axes.map((_, axis) =>
+    isRowAxis(hook, axis) ? count : isHeadAxis(axis) && heads !== null ? headTotal : 1,
+  );
   const strides = dims.map((_, axis) => dims.slice(axis + 1).reduce((a, b) => a * b, 1));
   const rowAxis = axes.findIndex((_, axis) => isRowAxis(hook, axis));
   const headAxis = axes.findIndex((_, axis) => isHeadAxis(axis));
@@ -123,7 +125,11 @@ function hookPatch(context: EditContext, edit: HookEdit, step: number, rows: Row
       mask[(position - first) * strides[rowAxis] + (heads === null ? 0 : head * strides[headAxis])] = 1;
     }
   }
-  return { hook: hook.name, mask: { data: mask, dims }, value: source === null ? zero(context, axes.length) : endingAt(source, rowAxis, count) };
+  return {
+    hook: hook.name,
+    mask: { data: mask, dims },
+    value: source === null ? zero(context, axes.length) : endingAt(source, rowAxis, count),
+  };
 }
 
 function zero({ executor }: EditContext, axes: number): Patch['value'] {
@@ -160,11 +166,14 @@ function changedBy(context: EditContext, edit: HookEdit, step: number): number {
   if (patch === null) return 0;
   const other = source === null ? null : endingAt(source, rowAxis, count);
   const strides = own.dims.map((_, axis) => own.dims.slice(axis + 1).reduce((a, b) => a * b, 1));
-  const maskStrides = patch.mask.dims.map((size, axis) => (size === 1 ? 0 : patch.mask.dims.slice(axis + 1).reduce((a, b) => a * b, 1)));
+  const maskStrides = patch.mask.dims.map((size, axis) =>
+    size === 1 ? 0 : patch.mask.dims.slice(axis + 1).reduce((a, b) => a * b, 1),
+  );
   let changed = 0;
   for (let i = 0; i < own.data.length; i++) {
     let at = 0;
-    for (let axis = 0; axis < strides.length; axis++) at += (Math.floor(i / strides[axis]) % own.dims[axis]) * maskStrides[axis];
+    for (let axis = 0; axis < strides.length; axis++)
+      at += (Math.floor(i / strides[axis]) % own.dims[axis]) * maskStrides[axis];
     if (patch.mask.data[at] === 0) continue;
     const [a, b] = [own.data[i], other === null ? 0 : other.data[i]];
     if (a !== b && !(Number.isNaN(a) && Number.isNaN(b))) changed += 1;

@@ -79,7 +79,13 @@ export function knownContinuation(
   arm: ArmTrace,
 ): Continuation {
   const last = Math.max(0, ...visibleHorizons(trajectory, step, horizons));
-  return measured(trajectory, base, step, horizons, arm.steps.slice(step, step + last + 1).map(({ logits }) => logits));
+  return measured(
+    trajectory,
+    base,
+    step,
+    horizons,
+    arm.steps.slice(step, step + last + 1).map(({ logits }) => logits),
+  );
 }
 
 /** Ordinary decode after a patched step. */

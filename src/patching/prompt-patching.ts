@@ -9,14 +9,21 @@ import { isByConstruction } from './by-construction.ts';
 import { addCheck, type Checks, mergeChecks, noChecks } from './checks.ts';
 import { type EditContext, editsAt, type StepEdits } from './edits.ts';
 import { composeHistory, copyHistory, wholeHistory } from './history.ts';
-import { BaseDistances, type Continuation, continueFrom, decodeFrom, knownContinuation, visibleHorizons } from './horizons.ts';
+import {
+  BaseDistances,
+  type Continuation,
+  continueFrom,
+  decodeFrom,
+  knownContinuation,
+  visibleHorizons,
+} from './horizons.ts';
 import type { HistoryAttribution } from './history-attribution.ts';
 import { attributeHistory } from './history-attribution.ts';
 import { type CellPlan, positionsAt, type ResolvedSpec } from './resolve.ts';
 import type { SavedRuns } from './saved-runs.ts';
 import { SourceRows } from './source-rows.ts';
 import { type StepResult, StepRunner, withTwoRows } from './step.ts';
-import { type Trajectory, traceArms } from './trajectory.ts';
+import { type CachedArmFactory, type Trajectory, traceArms } from './trajectory.ts';
 import { compareStep, requestOf, twoByTwo } from './two-by-two.ts';
 
 /** What every prompt of a run shares. */
@@ -29,6 +36,8 @@ export interface PatchRunOptions {
   maxNewTokens: number;
   ignoreEos: boolean;
   uncachedPlan: UncachedPlan;
+  /** Default: `Arm.cached`. */
+  cachedArm?: CachedArmFactory;
 }
 
 /** One cell at one step, as far as its place goes. */
@@ -68,14 +77,19 @@ export interface PatchedPrompt {
 /** Run one prompt. */
 export async function patchPrompt(options: PatchRunOptions, prompt: PromptInput): Promise<PatchedPrompt> {
   const { executor, resolved, strategy, decodeRows, maxNewTokens, ignoreEos, uncachedPlan } = options;
+  const arm = options.cachedArm === undefined ? {} : { cachedArm: options.cachedArm };
   const trajectory = await traceArms({
     ...{ executor, prompt, strategy, decodeRows, maxNewTokens, ignoreEos, uncachedPlan },
     keep: resolved.keep,
     rewrite: resolved.rewrite,
+    ...arm,
   });
-  const runner = new StepRunner(executor, prompt.id, { decodeRows });
+  const runner = new StepRunner(executor, prompt.id, { decodeRows, ...arm });
   const run = new PromptCells(options, trajectory, runner);
-  const probe = run.usesPrefill && trajectory.steps > 1 ? requestOf(trajectory, 1, 'prefill', trajectory.cached.history(trajectory.promptLength + 1)) : null;
+  const probe =
+    run.usesPrefill && trajectory.steps > 1
+      ? requestOf(trajectory, 1, 'prefill', trajectory.cached.history(trajectory.promptLength + 1))
+      : null;
   const { cells, checks } = await withTwoRows(runner, probe, () => run.measure());
   return {
     index: prompt.index,
@@ -143,7 +157,9 @@ class PromptCells {
     });
     this.checks = mergeChecks(this.checks, found.checks);
     return found.cells.map(({ history, kernel, layers, step, changed, ...continuation }) => {
-      const cell = cells.findIndex((plan) => plan.history === history && plan.kernel === kernel && plan.prefix === layers);
+      const cell = cells.findIndex(
+        (plan) => plan.history === history && plan.kernel === kernel && plan.prefix === layers,
+      );
       const n = this.trajectory.promptLength + step;
       const end = layers > 0 ? n - 1 : 0;
       const place = { cell, step, posStart: 0, posEnd: end, changed };
@@ -167,7 +183,12 @@ class PromptCells {
     return results;
   }
 
-  private async oneStep(plan: CellPlan, cell: number, step: number, only: number | undefined): Promise<CellResult | null> {
+  private async oneStep(
+    plan: CellPlan,
+    cell: number,
+    step: number,
+    only: number | undefined,
+  ): Promise<CellResult | null> {
     const edits = editsAt(this.edits, plan.targets, step, only);
     if (edits.positions === null) return null;
     const n = this.trajectory.promptLength + step;
@@ -200,16 +221,28 @@ class PromptCells {
         cache = found.arm.cache;
         if (!anchors.includes(step) || visibleHorizons(this.trajectory, step, this.horizons).length === 0) continue;
         const fork = { ...found, arm: this.runner.armOn(cache, n + 1, this.capacityAt(step)) };
-        const continuation = goesOn ? await this.followPatched(plan, found, step) : await this.follow(plan, fork, step, this.isSelf(plan));
+        const continuation = goesOn
+          ? await this.followPatched(plan, found, step)
+          : await this.follow(plan, fork, step, this.isSelf(plan));
         const place = { cell, step, ...envelope(edits), changed: changedSoFar };
-        results.push({ ...place, ...continuation, byConstruction: this.construction(plan, step, continuation, goesOn) });
+        results.push({
+          ...place,
+          ...continuation,
+          byConstruction: this.construction(plan, step, continuation, goesOn),
+        });
       }
     }
     return results;
   }
 
   /** The step under the cell's kernel; begins at the first patched layer where nothing before it can differ. */
-  private async runStep(plan: CellPlan, step: number, history: KVCache, edits: StepEdits, fresh: boolean): Promise<StepResult> {
+  private async runStep(
+    plan: CellPlan,
+    step: number,
+    history: KVCache,
+    edits: StepEdits,
+    fresh: boolean,
+  ): Promise<StepResult> {
     const { kernel, prefix } = plan;
     const request = { ...requestOf(this.trajectory, step, kernel, history, this.horizon), patches: edits.patches };
     const layer = Math.min(edits.firstLayer, this.options.executor.config.layers - 1);
@@ -313,23 +346,43 @@ class PromptCells {
     const counts = this.checks['patch-self'];
     const expected = { logits: base.steps[step].logits, cache: base.history(n + 1) };
     compareStep(this.runner, counts, this.trajectory, step, { logits: found.logits, cache: found.arm.cache }, expected);
-    addCheck(counts, executor.policy, `prompt ${this.trajectory.prompt.id}, step ${step}`, (tally) => {
-      for (const [hook, value] of base.steps[step].rows) {
-        const made = found.activations.get(hook);
-        // Rows before the newest ones are no part of a step that runs all of them.
-        if (made?.data.length === value.data.length) tally.add(hook, `n = ${n}`, made.data, value.data, value.dims.at(-1) ?? 1);
-      }
-    }, 0);
+    addCheck(
+      counts,
+      executor.policy,
+      `prompt ${this.trajectory.prompt.id}, step ${step}`,
+      (tally) => {
+        for (const [hook, value] of base.steps[step].rows) {
+          const made = found.activations.get(hook);
+          // Rows before the newest ones are no part of a step that runs all of them.
+          if (made?.data.length === value.data.length)
+            tally.add(hook, `n = ${n}`, made.data, value.data, value.dims.at(-1) ?? 1);
+        }
+      },
+      0,
+    );
   }
 
   private checkFull(found: StepResult, step: number): void {
     const { uncached, promptLength } = this.trajectory;
     const expected = { logits: uncached.steps[step].logits, cache: uncached.history(promptLength + step + 1) };
-    compareStep(this.runner, this.checks['patch-full'], this.trajectory, step, { logits: found.logits, cache: found.arm.cache }, expected);
+    compareStep(
+      this.runner,
+      this.checks['patch-full'],
+      this.trajectory,
+      step,
+      { logits: found.logits, cache: found.arm.cache },
+      expected,
+    );
   }
 
   /** By horizon. @param persistent the patches are on at every horizon */
-  private construction(plan: CellPlan, step: number, { outcomes }: Continuation, persistent: boolean, only?: number): boolean[] {
+  private construction(
+    plan: CellPlan,
+    step: number,
+    { outcomes }: Continuation,
+    persistent: boolean,
+    only?: number,
+  ): boolean[] {
     const { executor, decodeRows } = this.options;
     if (this.edits.base.name !== 'cached') return outcomes.map(() => false);
     return outcomes.map(({ horizon }) => {

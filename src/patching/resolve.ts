@@ -76,7 +76,8 @@ export function resolveSpec(spec: PatchSpec, config: ModelConfig): ResolvedSpec 
   const histories = spec.history ?? [own[0]];
   const kernels = spec.kernel ?? [own[1]];
   const groups = spec.grid === undefined ? [targets] : split(targets, spec.grid, config);
-  if (groups.length === 0) throw new UsageError(`${spec.name}: grid: ${spec.grid?.join()}: the patches have nothing to split by these axes`);
+  if (groups.length === 0)
+    throw new UsageError(`${spec.name}: grid: ${spec.grid?.join()}: the patches have nothing to split by these axes`);
   const prefixes = (history: HistoryKind) => {
     if (history === 'cached') return [0];
     return spec.prefixes ? Array.from({ length: config.layers }, (_, layer) => layer + 1) : [config.layers];
@@ -85,7 +86,14 @@ export function resolveSpec(spec: PatchSpec, config: ModelConfig): ResolvedSpec 
   const cells = histories.flatMap((history) =>
     kernels.flatMap((kernel) =>
       prefixes(history).flatMap((prefix) =>
-        groups.map((group) => ({ history, kernel, prefix, targets: group, byPosition, label: labelOf(group, prefix, spec.grid ?? []) })),
+        groups.map((group) => ({
+          history,
+          kernel,
+          prefix,
+          targets: group,
+          byPosition,
+          label: labelOf(group, prefix, spec.grid ?? []),
+        })),
       ),
     ),
   );
@@ -111,9 +119,12 @@ function resolveTarget(patch: PatchOfSpec, config: ModelConfig, field: string): 
   const named = selectHooks(patch.hook, config, `${field}.hook`);
   const layers = patch.layers === undefined ? null : expand(patch.layers, config.layers, `${field}.layers`, 'layer');
   const hooks = named.filter(({ layer }) => layers === null || layers.includes(layer));
-  if (hooks.length === 0) throw new UsageError(`${field}.layers: found ${JSON.stringify(patch.layers)}, expected a layer of ${patch.hook}`);
+  if (hooks.length === 0)
+    throw new UsageError(`${field}.layers: found ${JSON.stringify(patch.layers)}, expected a layer of ${patch.hook}`);
   if (source.kind === 'run' && hooks.some(({ name }) => isCacheHook(name))) {
-    throw new UsageError(`${field}.hook: "${patch.hook}" reads the cache, expected "cache" instead, to take rows from a run`);
+    throw new UsageError(
+      `${field}.hook: "${patch.hook}" reads the cache, expected "cache" instead, to take rows from a run`,
+    );
   }
   const heads = patch.heads === undefined ? null : headsOf(patch.heads, hooks, config, field);
   checkPositions(patch, config, field);
@@ -159,7 +170,9 @@ function checkPositions({ positions }: PatchOfSpec, { maxPositions }: ModelConfi
     if (typeof item === 'string') continue;
     const end = typeof item === 'number' ? item + 1 : item[1];
     if (end > maxPositions) {
-      throw new UsageError(`${field}.positions: found ${JSON.stringify(item)}, expected positions below ${maxPositions}, the context`);
+      throw new UsageError(
+        `${field}.positions: found ${JSON.stringify(item)}, expected positions below ${maxPositions}, the context`,
+      );
     }
   }
 }
@@ -195,9 +208,18 @@ function split(targets: readonly Target[], axes: readonly GridAxis[], config: Mo
   };
   const sorted = (values: number[]) => [...new Set(values)].toSorted((a, b) => a - b);
   if (axes.includes('layer')) {
-    by(sorted(targets.flatMap(({ hooks, cache }) => [...hooks.map(({ layer }) => layer), ...(cache?.layers ?? [])])).map((layer) => ({ layer })));
+    by(
+      sorted(targets.flatMap(({ hooks, cache }) => [...hooks.map(({ layer }) => layer), ...(cache?.layers ?? [])])).map(
+        (layer) => ({ layer }),
+      ),
+    );
   }
-  if (axes.includes('hook')) by([...new Set(targets.flatMap(({ hooks }) => hooks.map(({ definition }) => definition.kind)))].map((kind) => ({ kind })));
+  if (axes.includes('hook'))
+    by(
+      [...new Set(targets.flatMap(({ hooks }) => hooks.map(({ definition }) => definition.kind)))].map((kind) => ({
+        kind,
+      })),
+    );
   if (axes.includes('component')) by([{ component: 'k' }, { component: 'v' }]);
   if (axes.includes('head')) by(sorted(targets.flatMap((target) => headsIn(target, config))).map((head) => ({ head })));
   return coordinates
@@ -239,7 +261,9 @@ function labelOf(targets: readonly Target[], prefix: number, grid: readonly Grid
   const layers = targets.flatMap(({ hooks, cache }) => [...hooks.map(({ layer }) => layer), ...(cache?.layers ?? [])]);
   const names = targets.flatMap(({ hooks, cache }) => [
     ...hooks.map(({ name }) => name),
-    ...(cache?.layers ?? []).flatMap((layer) => cacheKinds(cache?.component ?? 'both').map((kind) => hookName(kind, layer))),
+    ...(cache?.layers ?? []).flatMap((layer) =>
+      cacheKinds(cache?.component ?? 'both').map((kind) => hookName(kind, layer)),
+    ),
   ]);
   const components = new Set(targets.map(({ cache }) => cache?.component ?? 'value'));
   const [component] = components;
@@ -276,21 +300,30 @@ function commonName(names: readonly string[]): string {
 
 function timingOf({ steps }: PatchSpec): Timing {
   const { at, every, from, until } = steps;
-  if (at !== undefined) return { kind: 'each', steps: (last) => at.filter((step) => step <= last).toSorted((a, b) => a - b) };
+  if (at !== undefined)
+    return { kind: 'each', steps: (last) => at.filter((step) => step <= last).toSorted((a, b) => a - b) };
   if (until !== undefined) return { kind: 'release', until: until.toSorted((a, b) => a - b) };
   if (every === undefined) return { kind: 'from', step: from ?? 1 };
   const first = from ?? 1;
   return {
     kind: 'each',
-    steps: (last) => Array.from({ length: Math.max(0, Math.floor((last - first) / every) + 1) }, (_, i) => first + i * every),
+    steps: (last) =>
+      Array.from({ length: Math.max(0, Math.floor((last - first) / every) + 1) }, (_, i) => first + i * every),
   };
 }
 
 /** Hooks that carry K before and after rotary, and V: where a step's own row is patched. */
-export function rowHooks(component: Component, rotary: 'after' | 'before', layer: number, config: ModelConfig): string[] {
+export function rowHooks(
+  component: Component,
+  rotary: 'after' | 'before',
+  layer: number,
+  config: ModelConfig,
+): string[] {
   const before = hasKind(config, 'attn.k_norm.out') ? 'attn.k_norm.out' : 'attn.k';
   const key = rotary === 'before' ? before : 'attn.rot_k';
-  return [...(component === 'v' ? [] : [key]), ...(component === 'k' ? [] : ['attn.v'])].map((kind) => hookName(kind, layer));
+  return [...(component === 'v' ? [] : [key]), ...(component === 'k' ? [] : ['attn.v'])].map((kind) =>
+    hookName(kind, layer),
+  );
 }
 
 function keptHooks(targets: readonly Target[], config: ModelConfig): ReadonlySet<string> {

@@ -67,7 +67,9 @@ export class SavedRuns {
       );
     }
     if (found.token !== key.token) {
-      throw new InputError(`${folder}: ${place}: found token ${found.token}, expected ${key.token}, the token of this run`);
+      throw new InputError(
+        `${folder}: ${place}: found token ${found.token}, expected ${key.token}, the token of this run`,
+      );
     }
     const hook = findHook(key.hook, this.executor.config);
     const size = hook ? rowElements(hook, this.executor.config, key.position + 1) : found.value.length;
@@ -78,7 +80,10 @@ export class SavedRuns {
   }
 }
 
-function rowKey({ folder, arm }: SavedSource, { kind, layer, prompt, position }: Omit<SavedRowKey, 'hook' | 'token'>): string {
+function rowKey(
+  { folder, arm }: SavedSource,
+  { kind, layer, prompt, position }: Omit<SavedRowKey, 'hook' | 'token'>,
+): string {
   return [folder, arm, kind, layer, prompt, position].join('\n');
 }
 
@@ -90,7 +95,10 @@ async function loadKind(
 ): Promise<void> {
   const path = join(source.folder, 'activations', `${kind}.arrow`);
   if (!existsSync(path)) {
-    throw new InputError(`${source.folder}: has no activations/${kind}.arrow`, 'kvlens capture and diverge --save-activations write it');
+    throw new InputError(
+      `${source.folder}: has no activations/${kind}.arrow`,
+      'kvlens capture and diverge --save-activations write it',
+    );
   }
   const file = await openArrow(path);
   try {

@@ -40,7 +40,8 @@ export class SourceRows {
         const old = filled.view(layer, position + 1);
         const slot = (part: FloatArray) => part.subarray(position * filled.rowSize);
         if (cache?.component !== 'v') {
-          const keys = rotary === 'before' ? rotateRow(row(beforeRotary(config)), position, this.executor) : row('attn.rot_k');
+          const keys =
+            rotary === 'before' ? rotateRow(row(beforeRotary(config)), position, this.executor) : row('attn.rot_k');
           slot(old.keys).set(kv(keys));
         }
         if (cache?.component !== 'k') slot(old.values).set(kv(row('attn.v')));
@@ -78,12 +79,21 @@ export class SourceRows {
     const { kvHeads, headDim } = this.executor.config;
     const n = this.trajectory.promptLength + step;
     const part = hook.definition.kind === 'attn.cache_k' ? 'keys' : 'values';
-    const data = arm.history(n + 1).view(hook.layer, n)[part].slice();
+    const data = arm
+      .history(n + 1)
+      .view(hook.layer, n)
+      [part].slice();
     data.set(arm.history(n).view(hook.layer, n - 1)[part]);
     return { data, dims: [1, n, kvHeads, headDim], dtype: typeAt(this.executor.policy, 'kv') };
   }
 
-  private savedRow(source: Extract<Source, { kind: 'run' }>, hook: string, kind: string, layer: number, position: number): FloatArray {
+  private savedRow(
+    source: Extract<Source, { kind: 'run' }>,
+    hook: string,
+    kind: string,
+    layer: number,
+    position: number,
+  ): FloatArray {
     const { prompt, tokens } = this.trajectory;
     return this.saved.row(source, { hook, kind, layer, prompt: prompt.id, position, token: tokens[position] });
   }

@@ -131,6 +131,9 @@ const arms = z
     if (spec.prefixes && !spec.history?.includes('recomputed'))
       fault(['history'], '"recomputed" in it, as "prefixes" is true');
     if (spec.into === 'cached') return;
+    if (spec.history !== undefined)
+      fault(['history'], 'no such field, as "into" is "uncached": that arm has one history');
+    if (spec.kernel !== undefined) fault(['kernel'], 'no such field, as "into" is "uncached": that arm has one kernel');
     // The uncached arm recomputes everything: no patch of it outlives its step.
     if (spec.measure.horizons.some((horizon) => horizon > 0))
       fault(['measure', 'horizons'], '[0], as "into" is "uncached"');
