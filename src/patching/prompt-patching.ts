@@ -250,7 +250,7 @@ class PromptCells {
     if (!fresh || kernel !== 'decode' || prefix > 0 || layer < 1 || !entry || this.edits.base.name !== 'cached') {
       return this.runner.run({ ...request, hooks: this.observed(plan) });
     }
-    const rows = this.edits.base.history(this.trajectory.promptLength + step + 1);
+    const rows = this.edits.base.after(this.trajectory.promptLength + step);
     return this.runner.run({ ...request, hooks: this.observed(plan), resume: { layer, residual: entry.data, rows } });
   }
 
@@ -344,7 +344,7 @@ class PromptCells {
     const n = this.trajectory.promptLength + step;
     const { executor } = this.options;
     const counts = this.checks['patch-self'];
-    const expected = { logits: base.steps[step].logits, cache: base.history(n + 1) };
+    const expected = { logits: base.steps[step].logits, cache: base.after(n) };
     compareStep(this.runner, counts, this.trajectory, step, { logits: found.logits, cache: found.arm.cache }, expected);
     addCheck(
       counts,
@@ -364,7 +364,7 @@ class PromptCells {
 
   private checkFull(found: StepResult, step: number): void {
     const { uncached, promptLength } = this.trajectory;
-    const expected = { logits: uncached.steps[step].logits, cache: uncached.history(promptLength + step + 1) };
+    const expected = { logits: uncached.steps[step].logits, cache: uncached.after(promptLength + step) };
     compareStep(
       this.runner,
       this.checks['patch-full'],

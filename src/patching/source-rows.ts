@@ -79,10 +79,7 @@ export class SourceRows {
     const { kvHeads, headDim } = this.executor.config;
     const n = this.trajectory.promptLength + step;
     const part = hook.definition.kind === 'attn.cache_k' ? 'keys' : 'values';
-    const data = arm
-      .history(n + 1)
-      .view(hook.layer, n)
-      [part].slice();
+    const data = arm.after(n).view(hook.layer, n)[part].slice();
     data.set(arm.history(n).view(hook.layer, n - 1)[part]);
     return { data, dims: [1, n, kvHeads, headDim], dtype: typeAt(this.executor.policy, 'kv') };
   }

@@ -139,7 +139,7 @@ export function requestOf(
 /** (cached, decode) against the cached arm. */
 function checkSelf({ trajectory, runner }: TwoByTwoOptions, checks: Checks, step: number, found: Made): void {
   const { cached, promptLength } = trajectory;
-  const expected = { logits: cached.steps[step].logits, cache: cached.history(promptLength + step + 1) };
+  const expected = { logits: cached.steps[step].logits, cache: cached.after(promptLength + step) };
   compareStep(runner, checks['patch-self'], trajectory, step, found, expected);
 }
 
@@ -153,7 +153,7 @@ async function checkFull(
   const { uncached, promptLength, tokens } = trajectory;
   const counts = checks['patch-full'];
   const n = promptLength + step;
-  const expected = { logits: uncached.steps[step].logits, cache: uncached.history(n + 1) };
+  const expected = { logits: uncached.steps[step].logits, cache: uncached.after(n) };
   compareStep(runner, counts, trajectory, step, found, expected);
   if (step !== steps[0]) return;
   const arm = Arm.uncached(runner.executor, n, 'recompute');
