@@ -140,7 +140,7 @@ const definitions = {
     description: 'folder for the results; it must be new or empty',
     read: nonEmpty('out', 'a folder'),
   },
-  resume: { flags: '--resume', description: 'no effect yet: an unfinished run cannot be continued' },
+  resume: { flags: '--resume', description: 'go on with the unfinished run in --out (patch)' },
   json: { flags: '--json', description: 'print exactly one JSON object' },
   quiet: { flags: '--quiet', description: 'no progress and no notes on stderr' },
 } satisfies Record<string, Definition>;

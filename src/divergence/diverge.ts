@@ -15,12 +15,12 @@ import { runGates } from './gates/index.ts';
 import { runIdentity, runProvenance } from './identity.ts';
 import { type LayerMajorResult, runLayerMajor } from './layer-major.ts';
 import { oracleState } from './oracle.ts';
+import { openPromptPool, promptInput } from './prompt-runner.ts';
 import type { PromptResult } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
 import { RunTables } from './run-tables.ts';
 import { standInHolds } from './stand-in.ts';
 import type { DivergenceSummary, GateResult } from './summary.ts';
-import { openPromptPool } from './worker-pool.ts';
 
 /** How far a run is. */
 export interface DivergeProgress {
@@ -147,7 +147,7 @@ async function runResident(options: DivergeOptions, hooks: readonly Hook[], star
       state.done += 1;
       report('prompts');
     };
-    await pool.runInOrder(prompts, taken, options.signal);
+    await pool.runInOrder(prompts.map(promptInput), taken, options.signal);
   } finally {
     await pool.close();
   }
