@@ -38,6 +38,23 @@ export { type Generated, type GeneratedStep, type GenerateOptions, generate } fr
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';
+export {
+  type ActPatchOptions,
+  type ActPatchResult,
+  genericActivationPatch,
+  type PatchAxis,
+  type PatchTarget,
+} from './patching/act-patch.ts';
+export * from './patching/act-patch-hooks.ts';
+export {
+  klDivergence,
+  type LogitMetric,
+  logitDiff,
+  logitDistance,
+  type PatchMetric,
+  recovery,
+} from './patching/metrics.ts';
+export { type SweepMethod, type SweepRequest, type SweepResult, sweep } from './patching/sweep.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';
 export { RunDirectory } from './store/run-directory.ts';

@@ -9,9 +9,10 @@ import { buildStage, inputNames, type Stage } from '../graph/build.ts';
 import type { BuiltGraph, HookBinding } from '../graph/builder.ts';
 import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
 import { type GraphKernel, type KernelPreset, kernelSignature, stageClasses } from '../graph/kernels.ts';
+import { pruned } from '../graph/prune.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
-import { type FloatArray, floatData, floatTensor } from './arrays.ts';
+import { allocate, type FloatArray, floatData, floatTensor } from './arrays.ts';
 import { KVCache } from './kv-cache.ts';
 import { causalMask, givenTables, type RotaryTables, rotaryTables } from './positions.ts';
 import { type Feeds, GraphSession, type LoadedGraph, type SessionOptions } from './session.ts';
@@ -48,9 +49,11 @@ export type StepKernel = KernelRole | GraphKernel;
 export interface Rows {
   start: number;
   count: number;
+  /** Sequences that run side by side, each with its own history: the leading axis of every array. Default 1. */
+  batch?: number;
 }
 
-/** K/V rows 0 … start − 1 that a block reads before its own: [pos, kv_head, d_head] each. */
+/** K/V rows 0 … start − 1 that a block reads before its own: [batch, pos, kv_head, d_head] each. */
 export interface History {
   keys: FloatArray;
   values: FloatArray;
@@ -61,12 +64,14 @@ export interface Capture {
   /** Full hook names; those of other stages are ignored. */
   hooks: ReadonlySet<string>;
   patches?: readonly Patch[];
+  /** A block returns its rows' output alone, without the K/V rows: nothing will read them. */
+  outputOnly?: boolean;
 }
 
 export interface BlockOutput {
-  /** blocks.{i}.hook_resid_post of the rows: [1, pos, d_model]. */
+  /** blocks.{i}.hook_resid_post of the rows: [batch, pos, d_model]. */
   residual: FloatArray;
-  /** This step's rows as the cache stores them: [pos, kv_head, d_head]. */
+  /** This step's rows as the cache stores them: [batch, pos, kv_head, d_head]; empty with `outputOnly`. */
   keys: FloatArray;
   values: FloatArray;
   activations: Activations;
@@ -111,11 +116,11 @@ export const captureNothing: Capture = { hooks: noHooks };
 export class PassCounts {
   private readonly counts = new Map<string, { rows: number; past: number; count: number }>();
 
-  add(rows: number, past: number): void {
+  add(rows: number, past: number, times = 1): void {
     const key = `${rows} ${past}`;
     const known = this.counts.get(key);
-    if (known) known.count += 1;
-    else this.counts.set(key, { rows, past, count: 1 });
+    if (known) known.count += times;
+    else this.counts.set(key, { rows, past, count: times });
   }
 
   /** In the order they first ran. */
@@ -168,7 +173,7 @@ export class Executor {
   }
 
   /**
-   * One block on residual rows [1, count, d_model], reading `history` (rows 0 … start − 1) and its own new rows.
+   * One block on residual rows [batch, count, d_model], reading `history` (rows 0 … start − 1) and its own new rows.
    */
   async block(
     layer: number,
@@ -179,20 +184,38 @@ export class Executor {
     capture: Capture,
   ): Promise<BlockOutput> {
     const { hiddenSize, kvHeads, headDim } = this.config;
-    const past = [1, rows.start, kvHeads, headDim];
-    this.passes.block.add(rows.count, rows.start);
-    const wanted = this.blockOutputs(layer);
+    const { batch = 1 } = rows;
+    const past = [batch, rows.start, kvHeads, headDim];
+    this.passes.block.add(rows.count, rows.start, batch);
+    const all = this.blockOutputs(layer);
+    const wanted = capture.outputOnly ? [all[0]] : all;
     const feeds: Feeds = {
-      [hookName('resid_pre', layer)]: floatTensor(residual, [1, rows.count, hiddenSize]),
+      [hookName('resid_pre', layer)]: floatTensor(residual, [batch, rows.count, hiddenSize]),
       [inputNames.pastKeys(layer)]: floatTensor(history.keys, past),
       [inputNames.pastValues(layer)]: floatTensor(history.values, past),
       ...this.positionFeeds(rows, this.config.slidingWindows[layer]),
     };
     const found = await this.run({ block: layer }, kernel, feeds, capture, wanted);
-    const take = (name: string) => found.get(name)!.data;
-    const output = { residual: take(wanted[0]), keys: take(wanted[1]), values: take(wanted[2]) };
+    const take = (name: string) => found.get(name)?.data ?? allocate(this.compute, 0);
+    const output = { residual: take(all[0]), keys: take(all[1]), values: take(all[2]) };
     for (const name of wanted) if (!capture.hooks.has(name)) found.delete(name);
     return { ...output, activations: found };
+  }
+
+  /**
+   * The K/V rows of a block alone, [batch, pos, kv_head, d_head]: what later rows need of rows whose own output nobody
+   * reads.
+   */
+  async keysValues(layer: number, residual: FloatArray, rows: Rows, kernel: StepKernel): Promise<History> {
+    const { batch = 1, count } = rows;
+    const feeds: Feeds = {
+      [hookName('resid_pre', layer)]: floatTensor(residual, [batch, count, this.config.hiddenSize]),
+      ...this.positionFeeds(rows, this.config.slidingWindows[layer]),
+    };
+    delete feeds[inputNames.mask(this.config.slidingWindows[layer])];
+    const wanted = [inputNames.newKeys(layer), inputNames.newValues(layer)];
+    const found = await this.run({ block: layer }, kernel, feeds, captureNothing, wanted);
+    return { keys: found.get(wanted[0])!.data, values: found.get(wanted[1])!.data };
   }
 
   /** Final norm and logits of residual rows [1, count, d_model]. */
@@ -331,14 +354,12 @@ export class Executor {
     const make = async (): Promise<Fetch> => {
       const session = await this.openSession(stage, kernel, hooks, always, patches);
       const { graph } = session;
-      const all = [...graph.bindings];
-      const asked = ([name]: (typeof all)[number]) => hooks.has(name) || always.includes(name);
-      const bindings = this.options.sharedHooks ? all.filter(asked) : all;
+      const bindings = [...graph.bindings].filter(([name]) => hooks.has(name) || always.includes(name));
       const values = new Set(bindings.map(([, { value }]) => value));
       return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
     };
     if (patches.length > 0) return make();
-    const slot = `${stageKey(stage)}|${this.kernelNumber(kernel, stage)}`;
+    const slot = `${stageKey(stage)}|${this.kernelNumber(kernel, stage)}|${always[0]}|${always.length}`;
     const known = this.recent.get(hooks)?.get(slot);
     if (known) return known;
     const made = make();
@@ -365,7 +386,8 @@ export class Executor {
     const key = [stageKey(stage), number, [...own].sort().join(), [...points].sort().join()].join('|');
     const known = this.sessions.get(key);
     if (known) return known.loaded;
-    const graph = this.graph(stage, kernel, own, points);
+    const whole = this.graph(stage, kernel, own, points);
+    const graph = own.size > 0 ? whole : pruned(whole);
     const { host, lane = 0 } = this.options;
     const loaded =
       host && patches.length === 0
