@@ -136,7 +136,7 @@ export class Executor {
   readonly kernels: KernelPreset;
   readonly compute: 'f32' | 'f64';
   readonly options: ExecutorOptions;
-  private readonly sessions = new Map<string, { stage: Stage; loaded: Promise<LoadedGraph> }>();
+  private readonly sessions = new Map<string, { stage: Stage; number: number; loaded: Promise<LoadedGraph> }>();
   /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
   private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
   private readonly kernelNumbers = new WeakMap<GraphKernel, Partial<Record<keyof typeof stageClasses, number>>>();
@@ -266,7 +266,20 @@ export class Executor {
   /** Close the sessions of one stage, or of all; the executor opens them again when needed. */
   async release(stage?: Stage): Promise<void> {
     const key = stage === undefined ? null : stageKey(stage);
-    const closing = [...this.sessions].filter(([, of]) => key === null || stageKey(of.stage) === key);
+    await this.close(([, of]) => key === null || stageKey(of.stage) === key);
+  }
+
+  /** Close the sessions of steps under this kernel, unless a kernel of the preset shares them. */
+  async releaseKernel(kernel: StepKernel): Promise<void> {
+    const { prefill, decode } = this.kernels;
+    await this.close(([, { stage, number }]) => {
+      const isKept = [prefill, decode].some((kept) => this.kernelNumber(kept, stage) === number);
+      return !isKept && this.kernelNumber(kernel, stage) === number;
+    });
+  }
+
+  private async close(of: (entry: [string, { stage: Stage; number: number }]) => boolean): Promise<void> {
+    const closing = [...this.sessions].filter(of);
     this.recent = new WeakMap();
     for (const [name] of closing) this.sessions.delete(name);
     for (const [, { loaded }] of closing) await (await loaded).release();
@@ -393,7 +406,7 @@ export class Executor {
       host && patches.length === 0
         ? host.open(graph, this.sessionOptions(kernel), lane + this.stageIndex(stage))
         : this.openGraph(graph, kernel);
-    this.sessions.set(key, { stage, loaded });
+    this.sessions.set(key, { stage, number, loaded });
     return loaded;
   }
 
