@@ -116,6 +116,7 @@ export const results = {
     kernels: z.string(),
     strategy: z.string(),
     decodeRows: count,
+    planted: z.array(z.string()).describe('faults that --plant put into the cached arm; empty in an honest run'),
     differingSteps: count.nullable().describe('steps in which at least one compared bit differs'),
     tieFlips: count.nullable().describe('flips with an exact tie in one arm'),
     firstFlipSteps: z.array(count).nullable(),

@@ -6,7 +6,8 @@ type DivergeResult = Result<'diverge'>;
 
 /** What a run found, for programs. `run` is the run directory. */
 export function divergeResult(summary: DivergenceSummary, run: string): DivergeResult {
-  const { model, precision, kernels, strategy, decodeRows, prompts, steps, gates, verdict, spotChecks } = summary;
+  const { model, precision, kernels, strategy, decodeRows, prompts, steps, gates, verdict, spotChecks, planted } =
+    summary;
   const failed = gates.filter((gate) => !gate.passed).map(({ name }) => name);
   return {
     run,
@@ -20,6 +21,7 @@ export function divergeResult(summary: DivergenceSummary, run: string): DivergeR
     kernels,
     strategy,
     decodeRows,
+    planted: [...planted],
     spotChecks,
   };
 }

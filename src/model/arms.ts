@@ -10,6 +10,7 @@
 
 import type { FloatArray } from './arrays.ts';
 import type { Activations, Capture, Executor, KernelRole } from './executor.ts';
+import { type Fault, PlantedFaults } from './faults.ts';
 import type { KVCache } from './kv-cache.ts';
 import { forward } from './plans.ts';
 
@@ -39,17 +40,46 @@ export class Arm {
   private readonly executor: Executor;
   private readonly kernel: KernelRole;
   private readonly rows: number;
+  private readonly faults: PlantedFaults | null;
+  private promptLength = 0;
 
-  private constructor(executor: Executor, capacity: number, kernel: KernelRole, rows: number) {
+  private constructor(
+    executor: Executor,
+    capacity: number,
+    kernel: KernelRole,
+    rows: number,
+    faults: PlantedFaults | null = null,
+  ) {
     this.executor = executor;
     this.cache = executor.newCache(capacity);
     this.kernel = kernel;
     this.rows = rows;
+    this.faults = faults;
   }
 
-  /** The cached arm: `decodeRows` rows are run at each step, overwriting the cache. */
-  static cached(executor: Executor, capacity: number, decodeRows: number): Arm {
-    return new Arm(executor, capacity, 'decode', decodeRows);
+  /**
+   * The cached arm: `decodeRows` rows are run at each step, overwriting the cache.
+   * @param faults planted in this arm's state
+   * @param kernel another kernel for its steps than the preset's for decoding
+   */
+  static cached(
+    executor: Executor,
+    capacity: number,
+    decodeRows: number,
+    faults: readonly Fault[] = [],
+    kernel: KernelRole = 'decode',
+  ): Arm {
+    const planted = faults.length === 0 ? null : new PlantedFaults(faults, executor);
+    return new Arm(executor, capacity, kernel, decodeRows, planted);
+  }
+
+  /** An arm that goes on after the first `length` tokens of this one, with a copy of their rows. */
+  fork(capacity: number, length: number): Arm {
+    const { executor, kernel, rows, faults, promptLength } = this;
+    const arm = new Arm(executor, capacity, kernel, rows, faults?.fork(executor) ?? null);
+    arm.cache.copyFrom(this.cache, length);
+    arm.promptLength = promptLength;
+    return arm;
   }
 
   /** The uncached arm, recomputed in full or through its stand-in of `standInRows` ≥ 2 rows. */
@@ -69,12 +99,15 @@ export class Arm {
 
   private async run(tokens: readonly number[], start: number, kernel: KernelRole, capture: Capture): Promise<ArmStep> {
     const n = tokens.length;
+    if (start === 0 && kernel === 'prefill' && this.promptLength === 0) this.promptLength = n;
+    this.faults?.beforeRead(this.cache, this.executor.blocks, start);
     const result = await forward(this.executor, {
       tokens: tokens.slice(start),
       start,
       cache: this.cache,
       kernel,
       capture,
+      wrong: this.faults?.positionsAt(n - this.promptLength) ?? null,
     });
     const { vocabSize, hiddenSize } = this.executor.config;
     const newest = n - start - 1;

@@ -2,6 +2,7 @@
 import { type DivergeOptions, type DivergeProgress, diverge } from '../../divergence/diverge.ts';
 import { exitCodes, UsageError } from '../../errors.ts';
 import { selectHooks } from '../../graph/hooks.ts';
+import { readFaults } from '../../model/faults.ts';
 import { renderSummary } from '../../report/terminal/index.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
@@ -63,6 +64,11 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
       flags: '--save-activations',
       description: 'write the compared rows themselves, too (but for those of the cache)',
     });
+    addOption(command, {
+      flags: '--plant <FILE>',
+      description: 'plant the faults of this JSON file in the cached arm, to see that kvlens finds a bug of their kind',
+      read: nonEmpty('plant', 'a file'),
+    });
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
@@ -81,6 +87,8 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const hooks = values.text('hooks') ?? 'core';
     const maxNewTokens = values.number('maxNewTokens') ?? 150;
     selectHooks(hooks, checkpoint.config);
+    const plant = values.text('plant');
+    const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const { execution, workers, note } = chooseExecution(checkpoint, options, {
       rows: Math.max(
         ...prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens)),
@@ -97,7 +105,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     });
     const request: DivergeOptions = {
       ...{ checkpoint, policy, kernels, strategy, prompts, mode, hooks, decodeRows, threads, workers, ignoreEos },
-      ...{ template, run, signal: context.signal },
+      ...{ faults, template, run, signal: context.signal },
       ...{ maxNewTokens, execution },
       saveActivations: values.flag('saveActivations'),
       onProgress: (state) => progress.update(progressState(checkpoint.name, state)),

@@ -94,8 +94,9 @@ function startsWhere(origin: Origin): string {
 }
 
 /** What makes the difference vanish, as the null control measured it. */
-function removedBy({ verdict, decodeRows, gates, kernels }: DivergenceSummary, columns: number): string[] {
-  if (verdict === 'equal' || decodeRows > 1) return [];
+function removedBy({ verdict, decodeRows, gates, kernels, planted }: DivergenceSummary, columns: number): string[] {
+  // The control runs without planted faults: it says nothing about what removes them.
+  if (verdict === 'equal' || decodeRows > 1 || planted.length > 0) return [];
   const control = gates.find(({ name }) => name === 'null');
   if (control?.status !== 'passed') return [];
   const kernel = kernels.startsWith('split-') ? '--kernels ort ' : '';
