@@ -63,6 +63,22 @@ export function newestRow(hook: Hook, activation: Activation): FloatArray {
   return rowAt(hook, activation, rowCount(hook, activation) - 1);
 }
 
+/** The newest `count` rows as an activation of their own, copied. */
+export function newestRows(hook: Hook, activation: Activation, count: number): Activation {
+  const { data, dims, dtype } = activation;
+  const axis = positionAxis(hook);
+  const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const outer = dims.slice(0, axis).reduce((a, b) => a * b, 1);
+  const kept = Math.min(count, dims[axis]);
+  const size = outer * kept * inner;
+  const rows = data instanceof Float64Array ? new Float64Array(size) : new Float32Array(size);
+  for (let i = 0; i < outer; i++) {
+    const end = (i + 1) * dims[axis] * inner;
+    rows.set(data.subarray(end - kept * inner, end), i * kept * inner);
+  }
+  return { data: rows, dims: dims.map((length, i) => (i === axis ? kept : length)), dtype };
+}
+
 /** Row `index` as a record with a copy of its values. */
 export function activationRecord(
   hook: Hook,

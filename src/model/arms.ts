@@ -9,7 +9,7 @@
  */
 
 import type { FloatArray } from './arrays.ts';
-import type { Activations, Capture, Executor, KernelRole } from './executor.ts';
+import type { Activations, Capture, Executor, KernelRole, Rows } from './executor.ts';
 import { type Fault, PlantedFaults } from './faults.ts';
 import type { KVCache } from './kv-cache.ts';
 import { forward } from './plans.ts';
@@ -30,6 +30,13 @@ export interface ArmStep {
 
 /** What a step has for logits where the stage that runs is not the last. */
 export const noLogits: FloatArray = new Float32Array(0);
+
+/** Where a step begins: a block, and the residual stream that enters it. */
+export interface ResumeAt {
+  layer: number;
+  /** blocks.{layer}.hook_resid_pre of the rows the step runs: [1, pos, d_model]. */
+  residual: FloatArray;
+}
 
 /** How the uncached arm is computed. */
 export type UncachedPlan = 'recompute' | 'stand-in';
@@ -92,12 +99,27 @@ export class Arm {
     return this.run(tokens, 0, 'prefill', capture);
   }
 
-  /** Run the newest rows of `tokens`; all but the newest token have been run before. */
-  step(tokens: readonly number[], capture: Capture): Promise<ArmStep> {
-    return this.run(tokens, Math.max(0, tokens.length - this.rows), this.kernel, capture);
+  /**
+   * Run the newest rows of `tokens`; all but the newest token have been run before. With `resume` the blocks before it are
+   * not run: the caller has written their rows to the cache.
+   */
+  step(tokens: readonly number[], capture: Capture, resume?: ResumeAt): Promise<ArmStep> {
+    return this.run(tokens, this.rowsOf(tokens.length).start, this.kernel, capture, resume);
   }
 
-  private async run(tokens: readonly number[], start: number, kernel: KernelRole, capture: Capture): Promise<ArmStep> {
+  /** The rows a step of n tokens runs. */
+  rowsOf(n: number): Rows {
+    const start = Math.max(0, n - this.rows);
+    return { start, count: n - start };
+  }
+
+  private async run(
+    tokens: readonly number[],
+    start: number,
+    kernel: KernelRole,
+    capture: Capture,
+    resume?: ResumeAt,
+  ): Promise<ArmStep> {
     const n = tokens.length;
     if (start === 0 && kernel === 'prefill' && this.promptLength === 0) this.promptLength = n;
     this.faults?.beforeRead(this.cache, this.executor.blocks, start);
@@ -108,6 +130,7 @@ export class Arm {
       kernel,
       capture,
       wrong: this.faults?.positionsAt(n - this.promptLength) ?? null,
+      ...(resume === undefined ? {} : { startAtLayer: resume.layer, residual: resume.residual }),
     });
     const { vocabSize, hiddenSize } = this.executor.config;
     const newest = n - start - 1;

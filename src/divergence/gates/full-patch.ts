@@ -7,6 +7,7 @@
 import { hookName } from '../../graph/hooks.ts';
 import type { Activations, Patch } from '../../model/executor.ts';
 import { forward } from '../../model/plans.ts';
+import { readPatches } from '../../model/read-patches.ts';
 import { type Captured, compareRuns, equalityRule, hookRows, rowTolerance, Tally } from './difference.ts';
 import { type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
@@ -67,14 +68,11 @@ async function runPatched(
 
 /** Overwrite rows 0 … n − 2 of what every layer reads with the rows of `source`. */
 function historyPatches({ executor }: GateContext, { n, activations }: Captured): Patch[] {
-  const mask = new Uint8Array(n).fill(1, 0, n - 1);
-  return executor.blocks.flatMap((layer) =>
-    (['attn.cache_k', 'attn.cache_v'] as const).map((kind) => {
-      const hook = hookName(kind, layer);
-      const { data, dims } = activations.get(hook)!;
-      return { hook, mask: { data: mask, dims: [1, n, 1, 1] }, value: { data, dims } };
-    }),
-  );
+  const rows = (layer: number, kind: 'attn.cache_k' | 'attn.cache_v') => activations.get(hookName(kind, layer))!.data;
+  return readPatches(executor, { start: 0, count: n - 1 }, n, (layer) => ({
+    keys: rows(layer, 'attn.cache_k'),
+    values: rows(layer, 'attn.cache_v'),
+  }));
 }
 
 /**

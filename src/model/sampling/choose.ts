@@ -3,7 +3,7 @@
  * every order of work draw the same ones: without common random numbers a divergence rate means nothing.
  */
 import { createHash } from 'node:crypto';
-import { philox, uniform } from './philox.ts';
+import { philox, uniform } from '../../numerics/philox.ts';
 import type { SamplingStrategy, Strategy } from './strategy.ts';
 import { processedProbabilities, processedScores } from './warpers.ts';
 

@@ -1,6 +1,6 @@
 /** The generator against the known answers of its authors. */
 import { expect, test } from 'vitest';
-import { philox, uniform } from '../../../src/model/sampling/philox.ts';
+import { philox, uniform } from '../../src/numerics/philox.ts';
 
 const words = (text: string) => text.split(' ').map((word) => Number.parseInt(word, 16));
 
