@@ -14,7 +14,7 @@ import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from './onnx/
  */
 export function cutGraph(built: BuiltGraph, given: Iterable<string>, output: string): BuiltGraph {
   const { graph = {} } = built.model;
-  const value = (hook: string) => valueOf(built, hook);
+  const value = (hook: string) => hookValue(built, hook);
   const target = value(output);
   const sources = new Set([...given].map(value));
   if (sources.has(target)) throw new Error(`cut: ${output} is given and wanted`);
@@ -44,7 +44,7 @@ export function cutGraph(built: BuiltGraph, given: Iterable<string>, output: str
 }
 
 /** The value that carries a hook: what the graph was built to expose, or an input of the stage. */
-export function valueOf(built: BuiltGraph, hook: string): string {
+export function hookValue(built: BuiltGraph, hook: string): string {
   const value = built.bindings.get(hook)?.value ?? built.inputs.find((name) => name === hook);
   if (value === undefined) throw new Error(`cut: ${hook} is not among the hooks of ${built.model.graph?.name}`);
   return value;

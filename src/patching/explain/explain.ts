@@ -15,7 +15,7 @@ import { chooseToken, type Strategy } from '../../model/sampling/index.ts';
 import { distanceTo } from '../recovery.ts';
 import { StepRunner } from '../step.ts';
 import type { DriftRecord, ExplainTarget } from './drift-record.ts';
-import { explainedHooks, type Replay, replay, type Snapshot } from './replay.ts';
+import { explainedHooks, findStateEvent, type Replay, replay, type Snapshot } from './replay.ts';
 import { reproduce } from './reproduction.ts';
 import { judge } from './rules.ts';
 import { stateFault } from './state-fault.ts';
@@ -42,7 +42,8 @@ export interface ExplainOptions {
 }
 
 /**
- * Explain the first flip of a run (of its first prompt that has one); without a flip, the first step that differs.
+ * Explain the first flip of a run (of its first prompt that has one). Without a flip: of the first prompt that differs, the first
+ * step whose state is wrong, or the first that differs.
  *
  * @throws InputError if the reproduction's folder cannot be written
  */
@@ -56,9 +57,17 @@ export async function explain(options: ExplainOptions): Promise<Explanation> {
   const early = judge(facts);
   const { target } = record;
   if (early.cause === 'harness' || target === null) return { verdict: early, step: null };
-  const { found, tokens, step } = await explainStep(options, target);
+  const { found, event, tokens, step } = await explainStep(options, target);
   const verdict = judge({ ...facts, step });
-  const reproduction = await reproduce({ executor, replay: found, tokens, step, verdict, folder: options.folder });
+  const reproduction = await reproduce({
+    executor,
+    replay: found,
+    event,
+    tokens,
+    step,
+    verdict,
+    folder: options.folder,
+  });
   return { verdict, step: { ...step, reproduction } };
 }
 
@@ -68,10 +77,14 @@ async function explainStep(options: ExplainOptions, target: ExplainTarget) {
   if (!prompt) throw new Error(`explain: prompt ${target.promptIndex} is not among the prompts`);
   const tokens = [...prompt.tokens, ...target.tokens];
   const promptLength = prompt.tokens.length;
-  const { step, firstOrigin } = target;
-  const keep = firstOrigin === null ? [] : [firstOrigin.step];
-  const found = await replay({ executor, tokens, promptLength, step, decodeRows, faults, keep });
-  const { cached, honest, event } = found;
+  const { firstOrigin } = target;
+  const upTo = (step: number) => ({ executor, tokens, promptLength, step, decodeRows, faults });
+  // A flip is explained by what came before it; without one, a fault anywhere in the prompt is what there is to explain.
+  const event = await findStateEvent(upTo(target.tokens.length - 1));
+  const step = target.flip ? target.step : (event?.step ?? target.step);
+  const fault = event === null ? null : await stateFault(executor, tokens, event);
+  const found = await replay(upTo(step), firstOrigin?.step ?? step);
+  const { cached, honest } = found;
   const choose = (logits: FloatArray) => chooseToken(logits, strategy, { prompt: prompt.id, step });
   const text = (token: number): TokenText => ({
     token,
@@ -95,14 +108,15 @@ async function explainStep(options: ExplainOptions, target: ExplainTarget) {
       maxAbs: compared.maxAbs,
       pair: c.token === u.token ? null : shift(c.token) - shift(u.token),
     },
-    predicted: record.predict(target, u.margin, executor.config.vocabSize),
+    predicted: record.predict({ ...target, step }, u.margin, executor.config.vocabSize),
     firstOrigin,
     stepOrigin: originsOf(executor, place, cached, honest)[0] ?? null,
     cells: await cellsOf(options, tokens.slice(0, cached.n), prompt.id, found, (logits) => text(choose(logits))),
     orderMatched: compareMatched(executor, place, found),
-    state: event === null ? null : await stateFault(executor, tokens, event),
+    state: fault !== null && fault.step <= step ? fault : null,
+    later: fault !== null && fault.step > step ? fault : null,
   };
-  return { found, tokens, step: explained };
+  return { found, event, tokens, step: explained };
 }
 
 /** The largest logits, the lower token first where they are equal. */

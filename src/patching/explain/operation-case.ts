@@ -3,7 +3,7 @@ import type { Tensor } from 'onnxruntime-node';
 import { inputsOf } from '../../divergence/operations.ts';
 import { inputNames, type Stage } from '../../graph/build.ts';
 import type { BuiltGraph } from '../../graph/builder.ts';
-import { cutGraph, valueOf } from '../../graph/cut.ts';
+import { cutGraph, hookValue } from '../../graph/cut.ts';
 import { findHook, type Hook } from '../../graph/hooks.ts';
 import { newestRows } from '../../model/activation-rows.ts';
 import { type FloatArray, floatData, floatTensor } from '../../model/arrays.ts';
@@ -52,7 +52,7 @@ export function operationCase(executor: Executor, request: OperationRequest): Op
   const stage: Stage = part === 'block' ? { block: hook.layer } : part;
   const reads = inputsOf(hook, executor.config);
   const built = executor.graph(stage, role, new Set(operationHooks(executor, hook)));
-  const given = new Map(reads.map((read) => [valueOf(built, read), read]));
+  const given = new Map(reads.map((read) => [hookValue(built, read), read]));
   const graph = cutGraph(built, reads, hook.name);
   const window = part === 'block' ? executor.config.slidingWindows[hook.layer] : null;
   const positions = executor.positionFeeds(rows, window);

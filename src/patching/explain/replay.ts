@@ -1,5 +1,5 @@
 /**
- * The arms of one prompt up to one step, with every step of the cached arm checked against itself: the same rows, run by the
+ * The arms of one prompt up to one step, and the steps of the cached arm checked against themselves: the same rows, run by the
  * plain executor from the step's own inputs – its tokens, its positions, and the rows that earlier steps wrote. Both run the
  * same kernels, so that no rounding noise is left and the first hook where they part is a fault in the state between them.
  */
@@ -31,8 +31,6 @@ export interface ReplayRequest {
   decodeRows: number;
   /** Planted in the cached arm. */
   faults: readonly Fault[];
-  /** Steps whose captured tensors are kept, beside the last. */
-  keep: readonly number[];
 }
 
 /** An arm at a step, with copies of what it read of the cache. */
@@ -53,16 +51,15 @@ export interface StateEvent {
   expected: Activations;
 }
 
+/** The arms at the last step. */
 export interface Replay {
-  /** The cached arm at the last step. */
   cached: Snapshot;
-  /** The cached arm at the steps that were asked for. */
-  kept: Map<number, Snapshot>;
-  /** Recomputation at the last step: all rows. */
+  /** The cached arm at an earlier step that was asked for, or at the last. */
+  kept: Snapshot;
+  /** Recomputation: all rows. */
   honest: Snapshot;
   /** Order-matched decoding with the same faults: two or more rows per step, under the uncached arm's kernel. */
   matched: Snapshot;
-  event: StateEvent | null;
 }
 
 /** Hooks an explanation looks at: all but the opt-in ones. */
@@ -70,43 +67,55 @@ export function explainedHooks({ config }: Executor): Hook[] {
   return modelHooks(config).filter(({ definition }) => !definition.optIn);
 }
 
-/** Run the arms to the step. */
-export async function replay(request: ReplayRequest): Promise<Replay> {
+function captureAll(executor: Executor): Capture {
+  return { hooks: new Set(explainedHooks(executor).map(({ name }) => name)) };
+}
+
+/** The first step of the cached arm, up to the last that is asked for, that is not what its inputs give; or null. */
+export async function findStateEvent(request: ReplayRequest): Promise<StateEvent | null> {
   const { executor, tokens, promptLength, step: last, decodeRows, faults } = request;
-  const hooks = explainedHooks(executor);
-  const capture: Capture = { hooks: new Set(hooks.map(({ name }) => name)) };
+  const capture = captureAll(executor);
   const capacity = promptLength + last;
   const arm = Arm.cached(executor, capacity, decodeRows, faults);
-  const matchedArm = Arm.cached(executor, capacity, Math.max(2, decodeRows), faults, 'prefill');
   const written = executor.newCache(capacity);
-  const kept = new Map<number, Snapshot>();
-  let event: StateEvent | null = null;
-  let matched: ArmStep | undefined;
   for (let step = 0; step <= last; step++) {
     const sequence = tokens.slice(0, promptLength + step);
-    const run = step === 0 ? arm.prefill(sequence, capture) : arm.step(sequence, capture);
-    const found = await run;
-    if (event === null && step > 0) event = await checkStep(executor, hooks, capture, step, sequence, found, written);
+    const found = await (step === 0 ? arm.prefill(sequence, captureNothing) : arm.step(sequence, capture));
+    const event = step === 0 ? null : await checkStep(executor, capture, step, sequence, found, written);
+    if (event !== null) return event;
     copyRows(executor, arm.cache, written, found.start, found.n);
-    if (step === last || request.keep.includes(step)) kept.set(step, snapshot(found, arm.cache));
-    const capturing = step === last ? capture : captureNothing;
-    matched = await (step === 0 ? matchedArm.prefill(sequence, capturing) : matchedArm.step(sequence, capturing));
   }
-  const cached = kept.get(last);
-  if (!cached || !matched) throw new Error(`replay: step ${last} did not run`);
-  const honestArm = Arm.uncached(executor, capacity, 'recompute');
-  const honest = await honestArm.prefill(tokens.slice(0, promptLength + last), capture);
-  return {
-    ...{ cached, kept, event },
-    honest: { ...honest, cache: honestArm.cache },
-    matched: { ...matched, cache: matchedArm.cache },
+  return null;
+}
+
+/** Run the arms to the step. @param keep an earlier step of the cached arm to keep as well */
+export async function replay(request: ReplayRequest, keep: number): Promise<Replay> {
+  const { executor, tokens, promptLength, step: last, decodeRows, faults } = request;
+  const capture = captureAll(executor);
+  const capacity = promptLength + last;
+  const arms = {
+    cached: Arm.cached(executor, capacity, decodeRows, faults),
+    matched: Arm.cached(executor, capacity, Math.max(2, decodeRows), faults, 'prefill'),
+    honest: Arm.uncached(executor, capacity, 'recompute'),
   };
+  const run = async (arm: Arm, step: number, hooks: Capture) => {
+    const sequence = tokens.slice(0, promptLength + step);
+    return snapshot(await (step === 0 ? arm.prefill(sequence, hooks) : arm.step(sequence, hooks)), arm.cache);
+  };
+  let kept: Snapshot | undefined;
+  for (let step = 0; step < last; step++) {
+    const cached = await run(arms.cached, step, step === keep ? capture : captureNothing);
+    if (step === keep) kept = cached;
+    await run(arms.matched, step, captureNothing);
+  }
+  const cached = await run(arms.cached, last, capture);
+  const matched = await run(arms.matched, last, capture);
+  return { cached, matched, honest: await run(arms.honest, last, capture), kept: kept ?? cached };
 }
 
 /** Run a step again from the rows that were written; null if every hook has the same bits. */
 async function checkStep(
   executor: Executor,
-  hooks: readonly Hook[],
   capture: Capture,
   step: number,
   tokens: readonly number[],
@@ -122,7 +131,7 @@ async function checkStep(
     const { data, dims } = activation;
     return data.subarray(firstVisible(slidingWindows[hook.layer], start + 1) * (data.length / dims[1]));
   };
-  const hook = hooks.find((each) => {
+  const hook = explainedHooks(executor).find((each) => {
     const [a, b] = [found.activations.get(each.name), expected.get(each.name)];
     if (!a || !b) throw new Error(`replay: ${each.name} was not captured`);
     return !bitEqual(visible(each, a), visible(each, b));

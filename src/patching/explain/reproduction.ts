@@ -15,7 +15,7 @@ import { newestRow } from '../../model/activation-rows.ts';
 import { Arm } from '../../model/arms.ts';
 import type { Executor } from '../../model/executor.ts';
 import { type OperationCase, operationCase, operationHooks, runAlone } from './operation-case.ts';
-import type { Replay } from './replay.ts';
+import type { Replay, StateEvent } from './replay.ts';
 import { writeReproduction } from './reproduction-files.ts';
 import { stateCases } from './state-cases.ts';
 import type { ExplainedStep, ExplainVerdict, Reproduction } from './types.ts';
@@ -26,6 +26,7 @@ const largestBytes = 64 * 2 ** 20;
 export interface ReproduceOptions {
   executor: Executor;
   replay: Replay;
+  event: StateEvent | null;
   /** Prompt and forced tokens. */
   tokens: readonly number[];
   step: Omit<ExplainedStep, 'reproduction'>;
@@ -64,8 +65,8 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
 
 /** Two cases of one operation, or why there are none. */
 async function casesOf(options: ReproduceOptions): Promise<OperationCase[] | string> {
-  const { executor, replay, step, verdict } = options;
-  if (replay.event !== null && step.state !== null) return stateCases(executor, replay.event, step.state);
+  const { executor, event, step, verdict } = options;
+  if (event !== null && step.state !== null) return stateCases(executor, event, step.state);
   if (verdict.cause === 'state-bug') return 'the fault was not located in a single step';
   return kernelCases(options);
 }
@@ -74,8 +75,7 @@ async function casesOf(options: ReproduceOptions): Promise<OperationCase[] | str
 async function kernelCases({ executor, replay, tokens, step }: ReproduceOptions): Promise<OperationCase[] | string> {
   const hook = step.firstOrigin && findHook(step.firstOrigin.hook, executor.config);
   if (!step.firstOrigin || !hook) return 'no operation was found in which the difference starts';
-  const cached = replay.kept.get(step.firstOrigin.step);
-  if (!cached) return `step ${step.firstOrigin.step} was not kept`;
+  const { kept: cached } = replay;
   const { n, start } = cached;
   const ran = n - start;
   const two = Math.max(2, ran);

@@ -92,7 +92,7 @@ export const rules: readonly Rule[] = [
   {
     id: 'order-matched-equal',
     cause: 'kernel-shape',
-    apply: ofStep(({ firstOrigin, stepOrigin, predicted }, { model, otherDecodeKernel }) => {
+    apply: ofStep(({ flip, firstOrigin, stepOrigin, predicted }, { model, otherDecodeKernel }) => {
       const origin = firstOrigin ?? stepOrigin;
       if (origin === null) return null;
       const what = operationClass(origin.hook, model);
@@ -100,7 +100,7 @@ export const rules: readonly Rule[] = [
         ? 'the decode kernel is another graph'
         : 'a step of one row sums in another order than the prefill';
       const beyond =
-        predicted?.inside === false ? '. Suspect: the margin is larger than the drift of the other steps' : '';
+        flip && predicted?.inside === false ? '. Suspect: the margin is larger than the drift of the other steps' : '';
       return `${what}: ${how}; with two rows under the prefill's kernel the same state gives recomputation's bits${beyond}`;
     }),
   },
@@ -122,7 +122,7 @@ export function judge(facts: Facts): ExplainVerdict {
 
 /** Kind, layer, heads and row of a state fault, in one sentence. */
 export function stateWords({ kind, component, layer, heads, row, step, detail, otherRows }: StateFault): string {
-  const head = heads.length === 0 ? '' : `, head ${heads.join(', ')}`;
+  const head = heads.length === 0 ? '' : `, ${heads.length === 1 ? 'head' : 'heads'} ${heads.join(', ')}`;
   const which =
     component === null ? `position ${row}` : `${component.toUpperCase()} row ${row} of block ${layer}${head}`;
   const others = otherRows === 0 ? '' : ` (and ${otherRows} other rows)`;

@@ -132,6 +132,8 @@ export interface ExplainedStep {
   cells: ExplainedCell[];
   orderMatched: OrderMatched;
   state: StateFault | null;
+  /** A fault in the state of a later step of the prompt, which cannot have caused this one. */
+  later: StateFault | null;
   reproduction: Reproduction;
 }
 
