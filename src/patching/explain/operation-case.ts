@@ -53,6 +53,8 @@ export function operationCase(executor: Executor, request: OperationRequest): Op
   const reads = inputsOf(hook, executor.config);
   const built = executor.graph(stage, role, new Set(operationHooks(executor, hook)));
   const given = new Map(reads.map((read) => [hookValue(built, read), read]));
+  const same = given.get(hookValue(built, hook.name));
+  if (same !== undefined) return `${hook.name} is ${same} itself`;
   const graph = cutGraph(built, reads, hook.name);
   const window = part === 'block' ? executor.config.slidingWindows[hook.layer] : null;
   const positions = executor.positionFeeds(rows, window);

@@ -34,10 +34,10 @@ export function renderExplanation({ verdict, step }: Explanation, options: Termi
   return finish([heading(step), ...evidence(step, columns), '', ...judged, ...later, ...files], options);
 }
 
-function heading({ promptIndex, step, position, flip, state }: ExplainedStep): string {
+function heading({ promptIndex, step, flip, state }: ExplainedStep): string {
   const other = state === null ? 'the first step that differs' : 'the first whose state is wrong';
-  const what = flip ? 'the arms choose different tokens' : `no token flips; ${other}`;
-  return `Explanation   prompt ${promptIndex}, step ${step}, position ${position}: ${what}`;
+  const what = flip ? 'the arms choose different tokens' : `no flip; ${other}`;
+  return `Explanation   prompt ${promptIndex}, step ${step}: ${what}`;
 }
 
 function evidence(step: ExplainedStep, columns: number): string[] {
@@ -101,7 +101,10 @@ function originLines(name: string, origin: Origin | null, columns: number): stri
   if (origin === null) return [field(name, 'in no operation whose inputs are equal')];
   const head = origin.head === null ? '' : `, head ${origin.head}`;
   const count = `${formatCount(origin.nDiffer)} of ${formatCount(origin.nElements)} elements`;
-  return wrap(`step ${origin.step}, ${origin.operation}${head}: ${count}`, columns, { first: label(name), indent });
+  // Rows of earlier steps that differ are no operation of this one, unless it is the first.
+  const history = name === 'this step' && origin.hook.includes('.hook_cache_');
+  const what = history ? `reads a history that differs, block ${origin.layer}` : origin.operation;
+  return wrap(`step ${origin.step}, ${what}${head}: ${count}`, columns, { first: label(name), indent });
 }
 
 function cellLines({ cells }: ExplainedStep): string[] {
