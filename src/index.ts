@@ -34,9 +34,17 @@ export { policies, type RoundingPolicy, resolvePolicy } from './graph/rounding.t
 export { type Pulled, type PullOptions, type PullProgress, pull } from './hub/pull.ts';
 export { ActivationCache } from './model/activation-cache.ts';
 export { Executor } from './model/executor.ts';
+export { describeFault, type Fault, parseFaults } from './model/faults.ts';
 export { type Generated, type GeneratedStep, type GenerateOptions, generate } from './model/generate.ts';
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
+export {
+  DriftRecord,
+  type Explanation,
+  type ExplainOptions,
+  type ExplainVerdict,
+  explain,
+} from './patching/explain/index.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';
 export {
   type ActPatchOptions,

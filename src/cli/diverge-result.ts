@@ -1,12 +1,14 @@
 /** The result object of `diverge` from a run's summary. A failed harness gate leaves no measured number in it. */
 import type { DivergenceSummary, FlipRow, Origin } from '../divergence/summary.ts';
+import type { ExplainedArm, Explanation, StateFault } from '../patching/explain/types.ts';
 import { type Result, toMeasure } from './contract.ts';
 
 type DivergeResult = Result<'diverge'>;
 
 /** What a run found, for programs. `run` is the run directory. */
-export function divergeResult(summary: DivergenceSummary, run: string): DivergeResult {
-  const { model, precision, kernels, strategy, decodeRows, prompts, steps, gates, verdict, spotChecks } = summary;
+export function divergeResult(summary: DivergenceSummary, run: string): Omit<DivergeResult, 'explain'> {
+  const { model, precision, kernels, strategy, decodeRows, prompts, steps, gates, verdict, spotChecks, planted } =
+    summary;
   const failed = gates.filter((gate) => !gate.passed).map(({ name }) => name);
   return {
     run,
@@ -20,6 +22,7 @@ export function divergeResult(summary: DivergenceSummary, run: string): DivergeR
     kernels,
     strategy,
     decodeRows,
+    planted: [...planted],
     spotChecks,
   };
 }
@@ -71,6 +74,43 @@ function measured(summary: DivergenceSummary): Pick<DivergeResult, keyof typeof 
     })),
     origins: summary.origins.map(originResult),
   };
+}
+
+/** An explanation, for programs. */
+export function explainResult({ verdict, step }: Explanation): NonNullable<DivergeResult['explain']> {
+  if (step === null) return { verdict, step };
+  const { uncached, cached, drift, predicted, firstOrigin, stepOrigin, cells, orderMatched, state, later } = step;
+  return {
+    verdict,
+    step: {
+      ...step,
+      ...{ uncached: armResult(uncached), cached: armResult(cached) },
+      drift: {
+        l2: toMeasure(drift.l2),
+        maxAbs: toMeasure(drift.maxAbs),
+        pair: drift.pair === null ? null : toMeasure(drift.pair),
+      },
+      predicted: predicted && {
+        ...predicted,
+        ...{ sigma: toMeasure(predicted.sigma), largest: toMeasure(predicted.largest) },
+      },
+      firstOrigin: firstOrigin && originResult(firstOrigin),
+      stepOrigin: stepOrigin && originResult(stepOrigin),
+      cells: cells.map((cell) => ({ ...cell, l2: toMeasure(cell.l2) })),
+      orderMatched: { ...orderMatched, first: orderMatched.first && originResult(orderMatched.first) },
+      ...{ state: stateResult(state), later: stateResult(later) },
+    },
+  };
+}
+
+function stateResult(state: StateFault | null) {
+  if (state?.factor === undefined) return state && { ...state, factor: undefined };
+  const { value, low, high } = state.factor;
+  return { ...state, factor: { value: toMeasure(value), low: toMeasure(low), high: toMeasure(high) } };
+}
+
+function armResult({ margin, top, ...arm }: ExplainedArm) {
+  return { ...arm, margin: toMeasure(margin), top: top.map((each) => ({ ...each, logit: toMeasure(each.logit) })) };
 }
 
 function originResult({ maxUlp, ...origin }: Origin) {

@@ -18,6 +18,8 @@ export interface RunFacts {
   decodeRows: number;
   unit: StorageType;
   layers: number;
+  /** Faults planted in the cached arm, in words. */
+  planted?: readonly string[];
   /** Text of a token, null without a tokenizer. */
   tokenText: (token: number) => string | null;
 }
@@ -87,12 +89,13 @@ export class Aggregate {
 
   /** The summary of everything added, with the gates' verdict. */
   summary(gates: GateResult[]): DivergenceSummary {
-    const { layers, tokenText: _, ...facts } = this.facts;
+    const { layers, tokenText: _, planted = [], ...facts } = this.facts;
     const mean = (sum: number) => (this.steps === 0 ? 0 : sum / this.steps);
     const { oracle, cached, uncached } = this.sums;
     const errors: OracleErrors | null = oracle === 0 ? null : { cached: cached / oracle, uncached: uncached / oracle };
     return {
       ...facts,
+      planted: [...planted],
       prompts: this.prompts,
       steps: this.steps,
       longestSteps: this.longestSteps,

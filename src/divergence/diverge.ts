@@ -9,6 +9,7 @@ import { InterruptedError } from '../errors.ts';
 import { type Hook, selectHooks } from '../graph/hooks.ts';
 import { isEmulated, matchedKernels } from '../graph/kernels.ts';
 import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
+import { describeFault } from '../model/faults.ts';
 import { strategyName } from '../model/sampling/index.ts';
 import { Aggregate } from './aggregate.ts';
 import { runGates } from './gates/index.ts';
@@ -37,6 +38,8 @@ export interface DivergeOptions extends RunSubject {
   saveActivations: boolean;
   /** All layers loaded, or one at a time (`runLayerMajor`; every prompt needs its continuation). Default resident. */
   execution?: 'resident' | 'by-layer';
+  /** Called with each prompt's result, in the order of the prompts. */
+  onPrompt?: (result: PromptResult) => void;
   onProgress?: (progress: DivergeProgress) => void;
 }
 
@@ -64,6 +67,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     decodeRows: options.decodeRows,
     unit: typeAt(policy, 'residual'),
     layers,
+    planted: (options.faults ?? []).map(describeFault),
     tokenText: (token) => checkpoint.tokenizer?.token(token) ?? null,
   });
   try {
@@ -80,6 +84,7 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
       return (result) => {
         open.add(result);
         aggregate.add(result);
+        options.onPrompt?.(result);
         finished += 1;
         return aggregate.flipsSoFar;
       };
@@ -136,6 +141,7 @@ async function runResident(options: DivergeOptions, hooks: readonly Hook[], star
       threads: options.threads,
       ignoreEos: options.ignoreEos,
       saveActivations: options.saveActivations,
+      faults: options.faults ?? [],
       uncachedPlan: standInHolds(policy, gates) ? 'stand-in' : 'recompute',
     },
     Math.min(options.workers, prompts.length),

@@ -15,7 +15,7 @@ export async function runIdentity(
   settings: Record<string, unknown>,
 ): Promise<Record<string, unknown>> {
   const { checkpoint, policy, kernels, strategy, prompts } = subject;
-  const { maxNewTokens, hooks, decodeRows, threads, ignoreEos, template } = subject;
+  const { maxNewTokens, hooks, decodeRows, threads, ignoreEos, template, faults = [] } = subject;
   const session = runtimeOptions({ threads, prepack: true, weightsRoot: '' });
   const given = prompts.map(({ id, tokens, continuation }) => ({ id, tokens, continuation }));
   return {
@@ -32,6 +32,7 @@ export async function runIdentity(
     threads,
     ignoreEos,
     template,
+    ...(faults.length === 0 ? {} : { plantedFaults: faults }),
     ...settings,
     versions: { ...versions(), node: process.versions.node },
     machine: thisMachine(),

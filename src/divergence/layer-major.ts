@@ -94,9 +94,21 @@ async function pass(
     ...(host === null ? {} : { host }),
   });
   const oracle = openOracle(new Executor({ ...common, tape: tapes.oracle }));
-  const { strategy, hooks, mode, decodeRows, maxNewTokens, ignoreEos, saveActivations } = options;
+  const { strategy, hooks, mode, decodeRows, maxNewTokens, ignoreEos, saveActivations, faults = [] } = options;
   const settings: PromptRunOptions = {
-    ...{ executor, oracle, strategy, hooks, mode, decodeRows, maxNewTokens, ignoreEos, uncachedPlan, saveActivations },
+    ...{
+      executor,
+      oracle,
+      strategy,
+      hooks,
+      mode,
+      decodeRows,
+      maxNewTokens,
+      ignoreEos,
+      uncachedPlan,
+      saveActivations,
+      faults,
+    },
   };
   const runs = prompts.map((prompt) => new PromptRun(settings, prompt, uncachedPlan));
   const stages = stagesOf(layers);

@@ -7,6 +7,7 @@ import { activationRecord, rowCount } from '../model/activation-rows.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
+import type { Fault } from '../model/faults.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
 import { type CaptureSets, captureSetsOf } from './capture-sets.ts';
 import { type ArmAtStep, compareStep, type HookComparison, stepDiffers } from './compare.ts';
@@ -33,6 +34,8 @@ export interface PromptRunOptions {
   ignoreEos: boolean;
   uncachedPlan: UncachedPlan;
   saveActivations: boolean;
+  /** Planted in the cached arm. */
+  faults?: readonly Fault[];
 }
 
 /** A prompt with its forced continuation, if any. */
@@ -150,9 +153,9 @@ export class PromptRun {
   }
 
   private newArms(): Arms {
-    const { executor, decodeRows } = this.options;
+    const { executor, decodeRows, faults } = this.options;
     return {
-      cached: Arm.cached(executor, this.capacity, decodeRows),
+      cached: Arm.cached(executor, this.capacity, decodeRows, faults === undefined ? {} : { faults }),
       uncached: Arm.uncached(executor, this.capacity, this.plan, Math.max(2, decodeRows)),
       cachedLogits: [],
       uncachedLogits: [],
@@ -309,7 +312,7 @@ export class PromptRun {
 
   /** The cached arm on its own tokens: the teacher-forced rows up to the first flip, its own continuation after it. */
   private async freeRunning({ cached, uncachedLogits }: Arms): Promise<void> {
-    const { prompt, options, forced } = this;
+    const { prompt, forced } = this;
     const shared = this.steps.flatMap(({ record, differs }) => (record ? [{ ...record, differs }] : []));
     const flip = shared.findIndex((row) => row.flip);
     const common = flip < 0 ? shared : shared.slice(0, flip + 1);
@@ -317,8 +320,7 @@ export class PromptRun {
     if (flip < 0) return;
 
     const own = [...forced.slice(0, prompt.tokens.length + flip), shared[flip].tokenCached];
-    const arm = Arm.cached(options.executor, this.capacity, options.decodeRows);
-    arm.cache.copyFrom(cached.cache, prompt.tokens.length + flip);
+    const arm = cached.fork(this.capacity, prompt.tokens.length + flip);
     for (let step = flip + 1; step < this.limit && !this.ends(own[own.length - 1]); step++) {
       const { logits } = await arm.step(own, captureNothing);
       const token = this.choose(logits, step);

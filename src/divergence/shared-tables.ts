@@ -1,5 +1,6 @@
 /** The tables every run has, whatever it measured: conditions, prompts, vocab, and activations. */
 import { typeAt } from '../graph/rounding.ts';
+import { describeFault } from '../model/faults.ts';
 import { strategyName } from '../model/sampling/index.ts';
 import { join } from '../numerics/types.ts';
 import type { TableName } from '../store/schemas.ts';
@@ -102,6 +103,7 @@ export class SharedTables {
 }
 
 /** The condition's name in a run of one: model, precision, kernels and strategy. */
-function conditionName({ checkpoint, policy, kernels, strategy }: RunSubject): string {
-  return [checkpoint.name, policy.name, kernels.name, strategyName(strategy)].join('/');
+function conditionName({ checkpoint, policy, kernels, strategy, faults = [] }: RunSubject): string {
+  const planted = faults.length === 0 ? [] : [`planted: ${faults.map(describeFault).join('; ')}`];
+  return [checkpoint.name, policy.name, kernels.name, strategyName(strategy), ...planted].join('/');
 }

@@ -84,6 +84,8 @@ export interface DivergenceSummary {
   emulated: boolean;
   strategy: string;
   decodeRows: number;
+  /** Faults planted in the cached arm, in words; none in an honest run. */
+  planted: readonly string[];
   /** The type the residual stream is rounded to, whose unit roundoff is 1 u. */
   unit: StorageType;
   prompts: number;

@@ -23,7 +23,7 @@ export interface ActivationRecord {
 }
 
 /** Axis along which a hook has one entry per position. */
-function positionAxis({ name, definition }: Hook): number {
+export function positionAxis({ name, definition }: Hook): number {
   const axis = definition.axes.findIndex((axis) => axis === 'pos' || axis === 'query' || axis === 'cache');
   if (axis < 0) throw new Error(`${name} has no position axis`);
   return axis;

@@ -10,6 +10,7 @@
 
 import type { FloatArray } from './arrays.ts';
 import type { Activations, Capture, Executor, Rows, StepKernel } from './executor.ts';
+import { type Fault, PlantedFaults } from './faults.ts';
 import type { KVCache } from './kv-cache.ts';
 import { forward } from './plans.ts';
 
@@ -46,26 +47,57 @@ interface ArmKernels {
   step: StepKernel;
 }
 
+/** What makes a cached arm another one than the preset's. */
+export interface CachedArmOptions {
+  /** Kernel of the steps after the prompt; default the preset's for decoding. */
+  kernel?: StepKernel;
+  /** Planted in this arm's state. */
+  faults?: readonly Fault[];
+}
+
 /** One arm of one prompt: a cache and a rule for which rows a step runs. */
 export class Arm {
   readonly cache: KVCache;
   private readonly executor: Executor;
   private readonly kernels: ArmKernels;
   private readonly rows: number;
+  private readonly faults: PlantedFaults | null;
+  private promptLength = 0;
 
-  private constructor(executor: Executor, capacity: number, kernels: ArmKernels, rows: number) {
+  private constructor(
+    executor: Executor,
+    capacity: number,
+    kernels: ArmKernels,
+    rows: number,
+    faults: PlantedFaults | null = null,
+  ) {
     this.executor = executor;
     this.cache = executor.newCache(capacity);
     this.kernels = kernels;
     this.rows = rows;
+    this.faults = faults;
   }
 
   /**
    * The cached arm: `decodeRows` rows are run at each step, overwriting the cache.
-   * @param decode kernel of the steps after the prompt
    */
-  static cached(executor: Executor, capacity: number, decodeRows: number, decode: StepKernel = 'decode'): Arm {
-    return new Arm(executor, capacity, { prefill: 'prefill', step: decode }, decodeRows);
+  static cached(
+    executor: Executor,
+    capacity: number,
+    decodeRows: number,
+    { kernel = 'decode', faults = [] }: CachedArmOptions = {},
+  ): Arm {
+    const planted = faults.length === 0 ? null : new PlantedFaults(faults, executor);
+    return new Arm(executor, capacity, { prefill: 'prefill', step: kernel }, decodeRows, planted);
+  }
+
+  /** An arm that goes on after the first `length` tokens of this one, with a copy of their rows. */
+  fork(capacity: number, length: number): Arm {
+    const { executor, kernels, rows, faults, promptLength } = this;
+    const arm = new Arm(executor, capacity, kernels, rows, faults?.fork(executor) ?? null);
+    arm.cache.copyFrom(this.cache, length);
+    arm.promptLength = promptLength;
+    return arm;
   }
 
   /**
@@ -110,12 +142,15 @@ export class Arm {
     resume?: ResumeAt,
   ): Promise<ArmStep> {
     const n = tokens.length;
+    if (start === 0 && kernel === 'prefill' && this.promptLength === 0) this.promptLength = n;
+    this.faults?.beforeRead(this.cache, this.executor.blocks, start);
     const result = await forward(this.executor, {
       tokens: tokens.slice(start),
       start,
       cache: this.cache,
       kernel,
       capture,
+      wrong: this.faults?.positionsAt(n - this.promptLength) ?? null,
       ...(resume === undefined ? {} : { startAtLayer: resume.layer, residual: resume.residual }),
     });
     const { vocabSize, hiddenSize } = this.executor.config;

@@ -14,7 +14,14 @@ import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
 import { allocate, type FloatArray, floatData, floatTensor } from './arrays.ts';
 import { KVCache } from './kv-cache.ts';
-import { causalMask, givenTables, type RotaryTables, rotaryTables } from './positions.ts';
+import {
+  causalMask,
+  changedMask,
+  givenTables,
+  type RotaryTables,
+  rotaryTables,
+  type WrongPositions,
+} from './positions.ts';
 import { type Feeds, GraphSession, type LoadedGraph, type SessionOptions } from './session.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Tape } from './tape.ts';
@@ -51,6 +58,8 @@ export interface Rows {
   count: number;
   /** Sequences that run side by side, each with its own history: the leading axis of every array. Default 1. */
   batch?: number;
+  /** Positions that a planted fault changes: rotary rows and mask are those of `start` and `count` otherwise. */
+  wrong?: WrongPositions | null;
 }
 
 /** K/V rows 0 … start − 1 that a block reads before its own: [batch, pos, kv_head, d_head] each. */
@@ -308,19 +317,26 @@ export class Executor {
     return number;
   }
 
-  /** What depends on positions alone: rotary rows and the mask of these rows. */
-  protected positionFeeds({ start, count }: Rows, slidingWindow: number | null): Feeds {
+  /** What depends on positions alone: rotary rows and the mask of these rows, in a layer of this window. */
+  positionFeeds({ start, count, wrong }: Rows, slidingWindow: number | null): Feeds {
     const { headDim, maxPositions } = this.config;
     this.tables ??= rotaryTables(this.config, this.policy, maxPositions);
     const rows = this.tables.cos.length / headDim;
-    if (start + count > rows)
-      throw new UsageError(`position ${start + count - 1}: rotary tables have ${rows} rows, expected one per position`);
-    const window = (table: FloatArray) => table.subarray(start * headDim, (start + count) * headDim);
+    const first = start + (wrong?.offset ?? 0);
+    if (first < 0 || first + count > rows) {
+      const position = first < 0 ? first : first + count - 1;
+      throw new UsageError(`position ${position}: rotary tables have ${rows} rows, expected one per position`);
+    }
+    const window = (table: FloatArray) => table.subarray(first * headDim, (first + count) * headDim);
     const dims = [1, count, 1, headDim];
+    const right = this.mask(start, count, slidingWindow);
+    const mask = wrong?.mask
+      ? floatTensor(changedMask(floatData(right), start, count, slidingWindow, wrong.mask), right.dims)
+      : right;
     return {
       [inputNames.cos]: floatTensor(window(this.tables.cos), dims),
       [inputNames.sin]: floatTensor(window(this.tables.sin), dims),
-      [inputNames.mask(slidingWindow)]: this.mask(start, count, slidingWindow),
+      [inputNames.mask(slidingWindow)]: mask,
     };
   }
 

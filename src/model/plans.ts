@@ -5,6 +5,7 @@ import type { FloatArray } from './arrays.ts';
 import { type Activations, type Capture, type Executor, isCacheHook, type StepKernel } from './executor.ts';
 import { type HookedFunction, inExecutionOrder, runStage } from './hook-functions.ts';
 import type { KVCache } from './kv-cache.ts';
+import type { WrongPositions } from './positions.ts';
 
 /** Rows to run through the model. */
 export interface ForwardRequest {
@@ -24,6 +25,8 @@ export interface ForwardRequest {
   residual?: FloatArray;
   /** Functions on hooks; those of stages that do not run are not called. */
   functions?: readonly HookedFunction[];
+  /** Positions that a planted fault changes. */
+  wrong?: WrongPositions | null;
 }
 
 export interface ForwardResult {
@@ -48,7 +51,7 @@ async function runStages(executor: Executor, request: ForwardRequest): Promise<F
   const { layers } = executor.config;
   const first = request.startAtLayer ?? 0;
   const last = Math.min(request.stopAtLayer ?? layers, layers);
-  const rows = { start, count: tokens.length };
+  const rows = { start, count: tokens.length, wrong: request.wrong ?? null };
   const functions = inExecutionOrder(request.functions ?? [], executor.config);
   const functionsOf = (stage: HookStage, layer: number) =>
     functions.filter(({ hook }) => hook.definition.stage === stage && hook.layer === layer);

@@ -130,3 +130,34 @@ export function causalMask(
   }
   return mask;
 }
+
+/** How a mask can be off by one key; every row of the pass is changed. */
+export const maskChanges = ['hide-newest', 'hide-oldest', 'show-older'] as const;
+export type MaskChange = (typeof maskChanges)[number];
+
+/** What a planted fault changes about the positions of a pass (`faults.ts`). */
+export interface WrongPositions {
+  /** Added to the positions that rotary tables are read at. */
+  offset?: number;
+  mask?: MaskChange;
+}
+
+/** A copy of a causal mask with one key too few or too many in each row. Arguments as of `causalMask`. */
+export function changedMask(
+  mask: FloatArray,
+  start: number,
+  rows: number,
+  window: number | null,
+  change: MaskChange,
+): FloatArray {
+  const changed = mask.slice();
+  for (let row = 0; row < rows; row++) {
+    const at = row * (start + rows);
+    const newest = start + row;
+    const oldest = window === null ? 0 : Math.max(0, newest + 1 - window);
+    if (change === 'hide-newest') changed[at + newest] = -Infinity;
+    else if (change === 'hide-oldest') changed[at + oldest] = -Infinity;
+    else if (oldest > 0) changed[at + oldest - 1] = 0;
+  }
+  return changed;
+}

@@ -113,15 +113,6 @@ export abstract class FaultyFirstCache extends Executor {
   }
 }
 
-/** Block 1's row 9 is never written: it keeps what was there, zeros. */
-export class StaleRow extends FaultyFirstCache {
-  protected override faulty(shape: CacheShape, capacity: number): KVCache {
-    return new CacheWithFault(shape, capacity, (cache, layer, start, count) => {
-      if (layer === 1 && start <= 9 && start + count > 9) cache.row(1, 9).fill(0);
-    });
-  }
-}
-
 /** Block 1's row 2 is lost when row 12 is written. */
 export class LosesOldRow extends FaultyFirstCache {
   protected override faulty(shape: CacheShape, capacity: number): KVCache {

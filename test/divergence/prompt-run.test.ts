@@ -5,19 +5,12 @@ import { type PromptInput, type PromptRunOptions, runPrompt } from '../../src/di
 import type { PromptResult, Protocol } from '../../src/divergence/rows.ts';
 import { hookName, selectHooks } from '../../src/graph/hooks.ts';
 import { Executor, type ExecutorOptions } from '../../src/model/executor.ts';
+import type { Fault } from '../../src/model/faults.ts';
 import { generate } from '../../src/model/generate.ts';
 import { resolveStrategy, type Strategy } from '../../src/model/sampling/index.ts';
 import { removeCheckpoint, type TinyOptions, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
 import { RestlessExecutor } from './gates/faulty-executors.ts';
-import {
-  DecodesWith,
-  executorOptions,
-  LosesOldRow,
-  nudge,
-  StaleRow,
-  WrongLogitsOnce,
-  WrongStandIn,
-} from './planted.ts';
+import { DecodesWith, executorOptions, LosesOldRow, nudge, WrongLogitsOnce, WrongStandIn } from './planted.ts';
 
 const folders: string[] = [];
 const executors: Executor[] = [];
@@ -341,10 +334,11 @@ describe('the first divergence', () => {
   test.each(['recompute', 'stand-in'] as const)(
     'a row the cache never got is an origin there (%s)',
     async (uncachedPlan) => {
-      const executor = open(StaleRow, plain.options);
-      const result = await run(executor, { decodeRows: 2, uncachedPlan });
+      const faults: Fault[] = [{ kind: 'stale-row', component: 'k', layer: 1, row: 9 }];
+      const result = await run(plain, { decodeRows: 2, uncachedPlan, faults });
+      // Row 9 is run by the steps of positions 9 and 10; the next one reads it.
       expect(result.origins).toEqual([
-        expect.objectContaining({ hook: hookName('attn.cache_k', 1), step: 9 - last, layer: 1, head: 0 }),
+        expect.objectContaining({ hook: hookName('attn.cache_k', 1), step: 11 - last, layer: 1, head: 0 }),
       ]);
       expect(result.spotChecks.failed).toBe(0);
     },

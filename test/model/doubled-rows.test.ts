@@ -29,7 +29,7 @@ async function unlike(executor: Executor, kernel: StepKernel): Promise<string[]>
     const sequence = tokens.slice(0, n);
     const honest = Arm.uncached(executor, n, 'recompute');
     const whole = await honest.prefill(sequence, capture);
-    const single = Arm.cached(executor, n, 1, kernel);
+    const single = Arm.cached(executor, n, 1, { kernel });
     single.cache.copyFrom(honest.cache, n - 1);
     const step = await single.step(sequence, capture);
     for (const { name } of hooks) {

@@ -50,6 +50,7 @@ const common = {
   precision: 'fp16',
   strategy: 'greedy',
   decodeRows: 1,
+  planted: [],
   unit: 'f16',
   prompts: 40,
   steps: 5960,

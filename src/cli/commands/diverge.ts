@@ -1,12 +1,17 @@
 /** `kvlens diverge MODEL`: the main job – both arms over prompts, where they part, and how far. */
+import { join } from 'node:path';
 import { type DivergeOptions, type DivergeProgress, diverge } from '../../divergence/diverge.ts';
 import { exitCodes, UsageError } from '../../errors.ts';
 import { selectHooks } from '../../graph/hooks.ts';
-import { renderSummary } from '../../report/terminal/index.ts';
+import type { DivergenceSummary } from '../../divergence/summary.ts';
+import { Executor } from '../../model/executor.ts';
+import { DriftRecord, type Explanation, explain } from '../../patching/explain/index.ts';
+import { readFaults } from '../../model/faults.ts';
+import { renderExplanation, renderSummary } from '../../report/terminal/index.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
-import { divergeResult } from '../diverge-result.ts';
+import { divergeResult, explainResult } from '../diverge-result.ts';
 import { chooseExecution } from '../execution.ts';
 import {
   addCommonOptions,
@@ -63,6 +68,16 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
       flags: '--save-activations',
       description: 'write the compared rows themselves, too (but for those of the cache)',
     });
+    addOption(command, {
+      flags: '--explain',
+      description:
+        'explain the first flip, or the first step that differs: where it starts, and by which rule it is judged',
+    });
+    addOption(command, {
+      flags: '--plant <FILE>',
+      description: 'plant the faults of this JSON file in the cached arm, to see that kvlens finds a bug of their kind',
+      read: nonEmpty('plant', 'a file'),
+    });
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
@@ -81,13 +96,23 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const hooks = values.text('hooks') ?? 'core';
     const maxNewTokens = values.number('maxNewTokens') ?? 150;
     selectHooks(hooks, checkpoint.config);
+    const plant = values.text('plant');
+    const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const { execution, workers, note } = chooseExecution(checkpoint, options, {
       rows: Math.max(
         ...prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens)),
       ),
       givenTokens: prompts.every(({ continuation }) => continuation !== null && continuation.length > 0),
     });
+    const explaining = values.flag('explain');
+    if (explaining && execution === 'by-layer') {
+      throw new UsageError(
+        '--explain: found a run layer by layer, expected one with all layers loaded',
+        'raise --max-memory',
+      );
+    }
     if (!options.quiet) context.io.err(`${note}\n`);
+    const record = new DriftRecord();
     const progress = new Progress(context.io, options.quiet);
     const { policy, kernels, strategy, decodeRows, threads, ignoreEos, template } = options;
     const run = RunDirectory.create({
@@ -97,18 +122,21 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     });
     const request: DivergeOptions = {
       ...{ checkpoint, policy, kernels, strategy, prompts, mode, hooks, decodeRows, threads, workers, ignoreEos },
-      ...{ template, run, signal: context.signal },
+      ...{ faults, template, run, signal: context.signal },
       ...{ maxNewTokens, execution },
       saveActivations: values.flag('saveActivations'),
+      onPrompt: (result) => record.add(result),
       onProgress: (state) => progress.update(progressState(checkpoint.name, state)),
     };
     try {
       const summary = await diverge(request);
       progress.end();
-      const result = divergeResult(summary, run.path);
+      const explanation = explaining ? await explainRun(request, summary, record) : null;
+      const result = { ...divergeResult(summary, run.path), explain: explanation && explainResult(explanation) };
+      const shown = explanation === null ? [] : [renderExplanation(explanation, context.io)];
       return {
         result,
-        text: renderSummary(summary, { ...context.io, run: run.path }),
+        text: [renderSummary(summary, { ...context.io, run: run.path }), ...shown].join('\n\n'),
         exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed,
       };
     } finally {
@@ -116,6 +144,21 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     }
   },
 };
+
+/** Explain a run that has just been made; the reproduction goes into its folder. */
+async function explainRun(
+  { checkpoint, policy, kernels, threads, prompts, strategy, decodeRows, faults = [], run }: DivergeOptions,
+  { gates }: DivergenceSummary,
+  record: DriftRecord,
+): Promise<Explanation> {
+  const executor = new Executor({ checkpoint, policy, kernels, threads });
+  try {
+    const folder = { path: join(run.path, 'explain'), name: `${run.path}/explain` };
+    return await explain({ executor, prompts, strategy, decodeRows, faults, gates, record, folder });
+  } finally {
+    await executor.release();
+  }
+}
 
 /** Forced continuations leave nothing to run free. */
 function readMode(values: OptionValues, prefill: number | null): DivergeOptions['mode'] {

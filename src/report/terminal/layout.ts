@@ -66,8 +66,9 @@ export function displayWidth(text: string): number {
 /** Token text as it may be printed: spaces and line breaks visible, nothing that could steer the terminal. */
 export function visible(text: string, width = Number.POSITIVE_INFINITY): string {
   const shown = [...text].map((character) => {
-    if (character === ' ' || character === '▁') return '␣';
-    if (character === '\n') return '⏎';
+    // Byte-level vocabularies write a space as Ġ and a line feed as Ċ.
+    if (character === ' ' || character === '▁' || character === 'Ġ') return '␣';
+    if (character === '\n' || character === 'Ċ') return '⏎';
     if (character === '\t') return '⇥';
     if (!/[\p{Control}\p{Format}\p{Surrogate}\u2028\u2029]/u.test(character)) return character;
     return `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;

@@ -1,6 +1,6 @@
 /** The first lines: what ran, and on what kind of machine. */
 import type { DivergenceSummary } from '../../divergence/summary.ts';
-import { displayWidth } from './layout.ts';
+import { displayWidth, wrap } from './layout.ts';
 import { formatCount, formatCounted } from './numbers.ts';
 
 /** Precisions whose storage has a name of its own; the rest are policies read from a file. */
@@ -24,7 +24,10 @@ export function runLines(summary: DivergenceSummary, columns: number): string[] 
   const right = `${formatCounted(prompts, 'prompt')} × ${atMost}${count}`;
   const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
   const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
-  return [...first, ...machineLines(summary)];
+  const planted = summary.planted.flatMap((fault) =>
+    wrap(`PLANTED FAULT in the cached arm: ${fault}`, Math.min(columns, 80), { first: '  ', indent: '    ' }),
+  );
+  return [...first, ...machineLines(summary), ...planted];
 }
 
 function machineLines({ precision, kernels, emulated }: DivergenceSummary): string[] {

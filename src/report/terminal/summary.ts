@@ -95,8 +95,9 @@ function startsWhere(origin: Origin): string {
 
 /** What makes the difference vanish, as the null control measured it. */
 function removedBy(summary: DivergenceSummary, columns: number): string[] {
-  const { verdict, decodeRows, gates, kernels, matchedKernels } = summary;
-  if (verdict === 'equal' || decodeRows > 1) return [];
+  const { verdict, decodeRows, gates, kernels, matchedKernels, planted } = summary;
+  // The control runs without planted faults: it says nothing about what removes them.
+  if (verdict === 'equal' || decodeRows > 1 || planted.length > 0) return [];
   const control = gates.find(({ name }) => name === 'null');
   if (control?.status !== 'passed') return [];
   // The null gate runs the prefill's kernel: decode steps must run it too, under a name or in the preset's file.

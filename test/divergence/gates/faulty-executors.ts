@@ -33,7 +33,7 @@ export class RestlessExecutor extends Executor {
 
 /** Decode steps get the rotary row of the next position. */
 export class NextPosition extends Executor {
-  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+  override positionFeeds(rows: Rows, window: number | null): Feeds {
     const right = super.positionFeeds(rows, window);
     if (rows.start === 0) return right;
     const next = super.positionFeeds({ start: rows.start + 1, count: rows.count }, window);
@@ -43,7 +43,7 @@ export class NextPosition extends Executor {
 
 /** The mask of decode steps hides the newest key. */
 export class HidesNewestKey extends Executor {
-  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+  override positionFeeds(rows: Rows, window: number | null): Feeds {
     const feeds = super.positionFeeds(rows, window);
     if (rows.start === 0) return feeds;
     return withMask(feeds, (mask, columns) => {
@@ -54,7 +54,7 @@ export class HidesNewestKey extends Executor {
 
 /** Every row sees the key after its own, where there is one. */
 export class SeesNextKey extends Executor {
-  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+  override positionFeeds(rows: Rows, window: number | null): Feeds {
     return withMask(super.positionFeeds(rows, window), (mask, columns) => {
       for (let row = 0; row < rows.count; row++) {
         const next = rows.start + row + 1;
@@ -73,7 +73,7 @@ function withMask(feeds: Feeds, change: (mask: Residual, columns: number) => voi
 
 /** Rotary rows that depend on how many rows run together, as length-dependent rope scaling would. */
 export class LengthDependentRotary extends Executor {
-  protected override positionFeeds(rows: Rows, window: number | null): Feeds {
+  override positionFeeds(rows: Rows, window: number | null): Feeds {
     const feeds = super.positionFeeds(rows, window);
     const cos = floatData(feeds[inputNames.cos]).slice();
     for (let i = 0; i < cos.length; i++) cos[i] *= 1 - rows.count / 256;
