@@ -70,7 +70,7 @@ function twoByTwoLines({ cells }: PatchSummary): string[] {
       lines.push(`${label}  ${padRight(history, 14)}${padLeft(text[0], 26)}${padLeft(text[1], 28)}`);
     }
   }
-  lines.push('  R = 0: as far as the cached arm; R = 1: as the uncached one; = not one bit differs');
+  lines.push('  R   0 as the cached arm   1 as the uncached arm   = not one bit differs');
   return lines;
 }
 
@@ -179,7 +179,7 @@ function gridLines({ cells, spec }: PatchSummary, columns: number): string[] {
       `  ${padRight(name, 14)}${chart}  ${best === null ? 'nothing to recover' : `max ${shown(recoveryOf(best, horizon))}${placeOf(best)}`}`,
     );
   }
-  lines.push('  scale   · 0: changes nothing or recovers nothing   ▁ ≤ 0.125 … █ ≤ 1   ▾ < 0   ∅ vacuous');
+  lines.push('  scale   · exactly 0   ▁ ≤ 0.125 … █ ≤ 1   ▾ < 0   ∅ nothing to recover');
   return lines;
 }
 
