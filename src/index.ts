@@ -38,6 +38,10 @@ export { type Generated, type GeneratedStep, type GenerateOptions, generate } fr
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';
+export { type PatchOptions, type PatchProgress, patch } from './patching/patch.ts';
+export { type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec.ts';
+export { openPatchSpec, shippedSpecs } from './patching/spec-files.ts';
+export type { CellSummary, PatchSummary } from './patching/summary.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';
 export { RunDirectory } from './store/run-directory.ts';
