@@ -1,7 +1,9 @@
 /** The documents that are made from definitions in code; a test fails if the committed ones differ. */
-import { contractMarkdown } from './cli/contract-document.ts';
+import { contractMarkdown, keyTable } from './cli/contract-document.ts';
 import { gatesMarkdown } from './divergence/gates/gates-document.ts';
 import { hookDefinitions } from './graph/hooks.ts';
+import { patchSpecSchema } from './patching/spec.ts';
+import { patchingExplanation, patchingIntroduction, shippedSpecLines } from './patching/spec-document.ts';
 import { describeTables } from './store/schemas.ts';
 
 /** Content by path from the package's root. */
@@ -12,6 +14,7 @@ export function documents(): Record<string, string> {
       '\n',
     ),
     'docs/gates.md': ['# Gates', '', gatesIntroduction, '', gatesMarkdown()].join('\n'),
+    'docs/patching.md': patchingMarkdown(),
     'docs/hooks.md': ['# Hooks', '', hooksIntroduction, '', hooksMarkdown()].join('\n'),
   };
 }
@@ -26,6 +29,14 @@ const hooksIntroduction = [
   "Names and axis orders are TransformerLens's; blocks prefix theirs with `blocks.{i}.`. `hook_cache_k` and `hook_cache_v`",
   'are added here: the rows attention really reads, past and new, after rotary. The *core* set is marked.',
 ].join('\n');
+
+function patchingMarkdown(): string {
+  const parts = [
+    ...['# Patching', '', patchingIntroduction, '', ...shippedSpecLines(), '', patchingExplanation, ''],
+    ...['## Fields of a spec', '', ...keyTable(patchSpecSchema()), ''],
+  ];
+  return parts.join('\n');
+}
 
 function hooksMarkdown(): string {
   const rows = hookDefinitions.map(({ name, kind, axes, core, optIn }) => {

@@ -38,13 +38,6 @@ export { describeFault, type Fault, parseFaults } from './model/faults.ts';
 export { type Generated, type GeneratedStep, type GenerateOptions, generate } from './model/generate.ts';
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
-export {
-  DriftRecord,
-  type Explanation,
-  type ExplainOptions,
-  type ExplainVerdict,
-  explain,
-} from './patching/explain/index.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';
 export {
   type ActPatchOptions,
@@ -55,6 +48,13 @@ export {
 } from './patching/act-patch.ts';
 export * from './patching/act-patch-hooks.ts';
 export {
+  DriftRecord,
+  type ExplainOptions,
+  type ExplainVerdict,
+  type Explanation,
+  explain,
+} from './patching/explain/index.ts';
+export {
   klDivergence,
   type LogitMetric,
   logitDiff,
@@ -62,6 +62,10 @@ export {
   type PatchMetric,
   recovery,
 } from './patching/metrics.ts';
+export { type PatchOptions, type PatchProgress, patch } from './patching/patch.ts';
+export { type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec.ts';
+export { openPatchSpec, shippedSpecs } from './patching/spec-files.ts';
+export type { CellSummary, PatchSummary } from './patching/summary.ts';
 export { type SweepMethod, type SweepRequest, type SweepResult, sweep } from './patching/sweep.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';

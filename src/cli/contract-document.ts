@@ -17,10 +17,13 @@ export function contractMarkdown(): string {
 }
 
 function section(title: string, schema: z.ZodType): string {
-  const rows = keys(z.toJSONSchema(schema), '').map(
-    ({ key, type, meaning }) => `| \`${key}\` | ${type} | ${meaning} |`,
-  );
-  return [`## ${title}`, '', '| key | type | meaning |', '|---|---|---|', ...rows, ''].join('\n');
+  return [`## ${title}`, '', ...keyTable(z.toJSONSchema(schema)), ''].join('\n');
+}
+
+/** A table with a row for every key of a schema. */
+export function keyTable(schema: z.core.JSONSchema.BaseSchema): string[] {
+  const rows = keys(schema, '').map(({ key, type, meaning }) => `| \`${key}\` | ${type} | ${meaning} |`);
+  return ['| key | type | meaning |', '|---|---|---|', ...rows];
 }
 
 type Schema = z.core.JSONSchema.BaseSchema;
@@ -52,6 +55,7 @@ function nested(schema: Schema, key: string): Row[] {
 }
 
 function typeName(schema: Schema): string {
+  if (schema.title !== undefined) return schema.title;
   if (schema.anyOf) return [...new Set(schema.anyOf.map(typeName))].filter((name) => name !== 'a word').join(' or ');
   if (schema.enum) {
     return schema.enum.includes('NaN') ? 'a word' : schema.enum.map((word) => `\`"${String(word)}"\``).join(', ');

@@ -75,8 +75,10 @@ export async function patch(options: PatchOptions): Promise<PatchSummary> {
     }
     const found = sums.summary();
     const complete = !harness || finished === prompts.length;
-    if (complete && harness && found.cells.every(({ count }) => count === 0))
+    if (complete && harness && found.cells.every(({ count }) => count === 0)) {
+      journal?.remove();
       throw nothingSelected(options.spec, found.steps);
+    }
     const all = [...gates, ...(harness ? checkResults(checks, policy) : [])];
     tables.finish();
     const provenance = {

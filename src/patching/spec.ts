@@ -20,10 +20,14 @@ const isIndex = (value: unknown): value is Index =>
 const isPosition = (value: unknown): value is Index | PositionWord =>
   isIndex(value) || positionWords.some((word) => word === value);
 
-const index = z.custom<Index>(isIndex, { error: 'a whole number ≥ 0 or a range [start, end) with start < end' });
-const position = z.custom<Index | PositionWord>(isPosition, {
-  error: `a whole number ≥ 0, a range [start, end) with start < end, or one of ${positionWords.join(', ')}`,
-});
+const index = z
+  .custom<Index>(isIndex, { error: 'a whole number ≥ 0 or a range [start, end) with start < end' })
+  .meta({ title: 'index or range' });
+const position = z
+  .custom<Index | PositionWord>(isPosition, {
+    error: `a whole number ≥ 0, a range [start, end) with start < end, or one of ${positionWords.join(', ')}`,
+  })
+  .meta({ title: 'index, range or word' });
 const several = <T extends z.ZodType>(item: T) => z.array(item).min(1);
 const step = z.int().min(1);
 const unique = (values: readonly unknown[]) => new Set(values).size === values.length;
@@ -31,22 +35,40 @@ const once = { error: 'each entry once' };
 
 const patch = z
   .strictObject({
-    /** GLOB of hooks: their values are replaced for the rows that the step runs. */
-    hook: z.string().min(1).optional(),
-    /** K, V or both: history rows are edited in the cache that is fed, the step's own row as it is made. Both stay. */
-    cache: z.enum(['k', 'v', 'both']).optional(),
-    layers: several(index).optional(),
-    /** Heads of the hook; K/V heads of the cache. */
-    heads: several(index).optional(),
-    /** Default `last` for hooks, `history` for the cache. */
-    positions: several(position).optional(),
-    /** Of `cache` k: K as it is stored, or as it is before the rotary embedding, which is then applied as the graph does. */
-    rotary: z.enum(['after', 'before']).default('after'),
-    from: z.enum([...armNames, 'zero', 'run']).default('uncached'),
-    /** Of `from` run: folder of another run with activations/*.arrow, matched by prompt, position, layer and token … */
-    run: z.string().min(1).optional(),
-    /** … and the arm to read there. */
-    arm: z.enum(['cached', 'uncached']).optional(),
+    hook: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('GLOB of hooks: their values are replaced for the rows that the step runs. Or `cache`'),
+    cache: z
+      .enum(['k', 'v', 'both'])
+      .optional()
+      .describe(
+        "rows of K, V or both: of the history, edited in the cache that is fed; the step's own row, as it is made",
+      ),
+    layers: several(index).optional().describe('indices and ranges; default all'),
+    heads: several(index).optional().describe('heads of the hooks, or K/V heads of the cache; default all'),
+    positions: several(position)
+      .optional()
+      .describe('absolute positions, ranges and words; default `["last"]` for hooks, `["history"]` for the cache'),
+    rotary: z
+      .enum(['after', 'before'])
+      .default('after')
+      .describe(
+        'of `cache` k: K as it is stored, or before the rotary embedding, which is then applied as the graph does',
+      ),
+    from: z
+      .enum([...armNames, 'zero', 'run'])
+      .default('uncached')
+      .describe('where values come from; `cached-rewrite`: the cached arm with one row more per step'),
+    run: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'of `from` run: folder of a run with activations/*.arrow, matched by prompt, position, layer and token',
+      ),
+    arm: z.enum(['cached', 'uncached']).optional().describe('of `from` run: the arm to read there'),
   })
   .superRefine((value, context) => {
     const fault = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
@@ -63,15 +85,11 @@ const patch = z
 /** Which steps are patched: each of several by itself, all from one on, or all up to one and then none. */
 const steps = z
   .strictObject({
-    /** Each of these by itself. */
-    at: several(step).refine(unique, once).optional(),
-    /** Every so many steps from `from` (default 1) on, each by itself. */
-    every: step.optional(),
-    /** Without `every`: this step and all later ones together. */
-    from: step.optional(),
-    /** Steps 1 … s together, then no more; one curve for each s. */
-    until: several(step).refine(unique, once).optional(),
-    release: z.literal(true).optional(),
+    at: several(step).refine(unique, once).optional().describe('each of these by itself'),
+    every: step.optional().describe('every so many steps from `from` (default 1) on, each by itself'),
+    from: step.optional().describe('without `every`: this step and all later ones together'),
+    until: several(step).refine(unique, once).optional().describe('steps 1 … s together, then no more, for each s'),
+    release: z.literal(true).optional().describe('stands beside `until`'),
   })
   .superRefine(({ at, every, from, until, release }, context) => {
     const fault = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
@@ -87,42 +105,45 @@ export const gridAxes = ['layer', 'hook', 'head', 'position', 'component'] as co
 export type GridAxis = (typeof gridAxes)[number];
 
 const measure = z.strictObject({
-  /** 0 is the patched step, or the last of several. */
-  horizons: several(z.int().min(0)).refine(unique, once).default([0, 1, 5, 20]),
-  /** Shapley values of parts of the history: K against V, groups of rows, or heads. */
+  horizons: several(z.int().min(0))
+    .refine(unique, once)
+    .default([0, 1, 5, 20])
+    .describe('steps after the patched one, or after the last of several; 0 is the patched step'),
   attribution: z
     .strictObject({
-      parts: z.enum(['components', 'rows', 'heads']),
-      /** Orders to draw where there are too many parts for all of them. */
-      samples: z.int().min(1).default(200),
+      parts: z
+        .enum(['components', 'rows', 'heads'])
+        .describe('K and V; first row, rest of the prompt, generated; heads'),
+      samples: z.int().min(1).default(200).describe('orders to draw where there are too many parts for all of them'),
       seed: z.int().min(0).default(0),
     })
-    .optional(),
+    .optional()
+    .describe('Shapley values of parts of the history'),
 });
 
 /** The experiment on the two arms of a prompt. */
 const arms = z
   .strictObject({
-    experiment: z.literal('arms'),
+    experiment: z.literal('arms').describe('the two arms of one prompt'),
     name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'a name of lower-case letters, digits and "-", at most 64'),
-    description: z.string().optional(),
-    /** The arm that is patched. */
-    into: z.enum(['cached', 'uncached']).default('cached'),
-    /** The factors of the 2×2: every combination is a cell. Default: those of the arm that is patched. */
+    description: z.string().optional().describe('shown under the title'),
+    into: z.enum(['cached', 'uncached']).default('cached').describe('the arm that is patched'),
     history: several(z.enum(['cached', 'recomputed']))
       .refine(unique, once)
-      .optional(),
+      .optional()
+      .describe('what the patched steps read; with `kernel` the factors of the 2×2: every combination is a cell'),
     kernel: several(z.enum(['decode', 'prefill']))
       .refine(unique, once)
-      .optional(),
-    /** Recomputed history in the first layer, the first two, … too. */
-    prefixes: z.boolean().default(false),
-    /** Applied together. */
-    patches: z.array(patch).default([]),
-    /** One cell for each layer, head, … of the patches. */
-    grid: several(z.enum(gridAxes)).refine(unique, once).optional(),
-    steps: steps.default({ every: 8 }),
-    measure: measure.prefault({}),
+      .optional()
+      .describe('how the patched steps compute; default, as of `history`: as the patched arm does'),
+    prefixes: z.boolean().default(false).describe('recomputed history in the first layer, the first two, … too'),
+    patches: z.array(patch).default([]).describe('applied together'),
+    grid: several(z.enum(gridAxes))
+      .refine(unique, once)
+      .optional()
+      .describe('one cell for each layer, head, … of the patches'),
+    steps: steps.default({ every: 8 }).describe('decode steps, from 1, that are patched'),
+    measure: measure.prefault({}).describe('what is measured'),
   })
   .superRefine((spec, context) => {
     const fault = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
@@ -164,6 +185,11 @@ export function parsePatchSpec(value: unknown, source: string): PatchSpec {
     `${source}: ${fieldName(path)}: ${foundText(found)}, ${expectation(issue)}`,
     'docs/patching.md describes the fields',
   );
+}
+
+/** The schema as JSON Schema, for the documentation. */
+export function patchSpecSchema(): z.core.JSONSchema.BaseSchema {
+  return z.toJSONSchema(arms, { io: 'input', unrepresentable: 'any' });
 }
 
 /** Read and check a spec file. @throws InputError */

@@ -19,6 +19,11 @@ function file(content: string): string {
   return path;
 }
 const prompts = (content: string) => ['diverge', model, '--prompts', file(content)];
+/** A spec in a file of its own, on one short prompt. */
+const patch = (spec: object) => {
+  const path = file(JSON.stringify({ experiment: 'arms', name: 'mine', ...spec }));
+  return ['patch', model, path, '--tokens', '1,2,3', '--max-new-tokens', '4', '--ignore-eos'];
+};
 const ids = (count: number) => Array(count).fill(1).join();
 
 const occupied = join(folder, 'occupied');
@@ -32,7 +37,24 @@ type Case = [wrong: string, arguments_: string[], says: RegExp];
 
 const usage: Case[] = [
   ['an unknown command', ['frobnicate'], /unknown command 'frobnicate'/],
-  ['a command that is not built yet', ['patch', model], /unknown command 'patch'/],
+  ['a command that is not built yet', ['study', model], /unknown command 'study'/],
+  ['no spec', ['patch', model], /missing required argument 'SPEC'/],
+  [
+    'a layer the model does not have',
+    patch({ patches: [{ cache: 'k', layers: [2] }] }),
+    /patches\[0\]\.layers: found 2, expected a layer from 0 to 1$/,
+  ],
+  [
+    'a spec that selects nothing',
+    patch({ steps: { at: [60] } }),
+    /^kvlens: mine: steps \{"at":\[60\]\}.* select nothing in 3 decode steps$/,
+  ],
+  [
+    '--resume without its folder',
+    ['patch', model, 'history', '--tokens', '1', '--resume'],
+    /--resume: found without --out/,
+  ],
+  ['one new token', ['patch', model, 'history', '--max-new-tokens', '1'], /--max-new-tokens: found "1"/],
   ['no model', ['diverge'], /missing required argument 'MODEL'/],
   ['an empty model', ['audit', ''], /MODEL: found an empty text/],
   ['an unknown option', ['diverge', model, '--frobnicate'], /unknown option '--frobnicate'/],
@@ -109,6 +131,27 @@ function poisoned(value: number): string {
 afterAll(() => brokenFolders.forEach(removeCheckpoint));
 
 const input: Case[] = [
+  [
+    'a spec that is not there',
+    ['patch', model, 'nothing.json'],
+    /SPEC "nothing\.json" is neither a file nor one of .*two-by-two/,
+  ],
+  ['a spec that is not JSON', ['patch', model, file('{')], /input-\d+\.json: not valid JSON/],
+  [
+    'a spec of something else',
+    ['patch', model, file('{"experiment":"x"}')],
+    /\.json: experiment: found "x", expected "arms"/,
+  ],
+  [
+    'a field that is none',
+    patch({ steps: { at: ['two'] } }),
+    /\.json: steps\.at\[0\]: found "two", expected a number$/,
+  ],
+  [
+    'values of a run that is not there',
+    patch({ patches: [{ hook: 'logits', from: 'run', run: 'gone', arm: 'cached' }] }),
+    /gone: has no activations\/logits\.arrow/,
+  ],
   [
     'a folder the system does not make',
     ['export', model, '--out', '/proc/kvlens'],
@@ -192,7 +235,8 @@ describe.each([
   test.each(cases)('%s', async (_wrong, arguments_, says) => {
     const out = join(folder, `out-${files++}`);
     const [command, ...rest] = arguments_;
-    const given = rest.length === 0 || rest.includes('--out') ? arguments_ : [command, '--out', out, ...rest];
+    const noOut = rest.length === 0 || rest.includes('--out') || rest.includes('--resume');
+    const given = noOut ? arguments_ : [command, '--out', out, ...rest];
     const { code: exit, stdout, stderr } = await kvlens([...given, '--json'], { cwd: folder });
     expect(stderr.match(/^kvlens: .*$/gm)).toEqual([expect.stringMatching(says)]);
     expect(stderr).not.toMatch(/^\s+at /m);

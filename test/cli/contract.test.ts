@@ -12,6 +12,7 @@ const promised = {
   capture: ['run', 'files', 'hooks', 'rows'],
   diverge: ['run', 'prompts', 'steps', 'flips', 'flipRate', 'divergedPrompts', 'firstDivergence', 'gates'],
   audit: ['passed', 'gates'],
+  patch: ['run', 'cells'],
 } as const;
 
 test('every promised key is in the contract', () => {

@@ -65,18 +65,17 @@ function expectSameRun(a: string, b: string): void {
 }
 
 describe('tables', () => {
-  test.each(Object.keys(tables) as TableName[])(
-    '%s has the columns of its schema, null only where it may be',
-    async (name) => {
-      const table = await first.table(name);
-      const columns: Record<string, Column> = tables[name];
-      expect(table.schema.fields.map((field) => [field.name, field.nullable])).toEqual(
-        Object.entries(columns).map(([column, { nullable }]) => [column, nullable]),
-      );
-      for (const [column, { nullable }] of Object.entries(columns))
-        if (!nullable) expect(table.getChild(column)!.nullCount, column).toBe(0);
-    },
-  );
+  /** Those of other commands have tests of their own. */
+  const own = (Object.keys(tables) as TableName[]).filter((name) => !['patches', 'attributions'].includes(name));
+  test.each(own)('%s has the columns of its schema, null only where it may be', async (name) => {
+    const table = await first.table(name);
+    const columns: Record<string, Column> = tables[name];
+    expect(table.schema.fields.map((field) => [field.name, field.nullable])).toEqual(
+      Object.entries(columns).map(([column, { nullable }]) => [column, nullable]),
+    );
+    for (const [column, { nullable }] of Object.entries(columns))
+      if (!nullable) expect(table.getChild(column)!.nullCount, column).toBe(0);
+  });
 
   test.each<[TableName, string[]]>([
     ['steps', ['condition', 'prompt', 'protocol', 'step']],

@@ -4,7 +4,7 @@ import type { Activations, Capture, KernelRole, Patch } from '../../model/execut
 import type { KVCache } from '../../model/kv-cache.ts';
 import { forward } from '../../model/plans.ts';
 import { compareRuns, Tally, tallied } from './difference.ts';
-import { always, type Gate, type GateContext, type Observation } from './gate.ts';
+import { always, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const noOp: Gate = {
   name: 'no-op',
@@ -18,43 +18,45 @@ export const noOp: Gate = {
   begin,
 };
 
-function begin({ prompt, lengths, kernels, hooks }: GateContext): Observation {
+/** Decode steps that are looked at: the first beside a run, every one in an audit. */
+function checkedLengths({ lengths, scale }: GateContext): readonly number[] {
+  return scale === 'audit' ? lengths : lengths.slice(0, 1);
+}
+
+function begin(context: GateContext): Observation {
+  const { prompt, kernels, hooks } = context;
   const refused = [...hooks].some((hook) => patchRefusal(kernels.decode, hook) ?? patchRefusal(kernels.prefill, hook));
   const points = `a patch point at every hook${refused ? ' that has one under these kernels' : ''}`;
-  const scope = `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, ${points}`;
+  const checked = checkedLengths(context);
+  const steps = checked.length === 1 ? ' and one decode step' : ` and decode steps ${lengthScope(checked)}`;
+  const scope = `prompt ${prompt.id}, prefill${checked.length > 0 ? steps : ''}, ${points}`;
   return tallied(new Tally(), scope, observe);
 }
 
 async function observe(context: GateContext, tally: Tally): Promise<void> {
-  const { executor, hooks, tokens, prompt, decodeRows, lengths } = context;
+  const { executor, hooks, tokens, prompt, decodeRows } = context;
   const p = prompt.tokens.length;
   const history = executor.newCache(tokens.length);
 
   const check = async (n: number, start: number, kernel: KernelRole) => {
-    const run = async (capture: Capture): Promise<Activations> => {
-      const cache: KVCache = executor.newCache(n);
+    const run = async (capture: Capture, cache: KVCache = executor.newCache(n)): Promise<Activations> => {
       cache.copyFrom(history, start);
       return (await forward(executor, { tokens: tokens.slice(start, n), start, cache, kernel, capture })).activations;
     };
     const rows = { from: start, to: n };
-    const plain = { start, n, activations: await run({ hooks }) };
+    const next = executor.newCache(n);
+    const plain = { start, n, activations: await run({ hooks }, next) };
     const points = new Map([...plain.activations].filter(([hook]) => !patchRefusal(executor.kernels[kernel], hook)));
     const variants = { 'patches off': off(context, points), 'self-patch': self(points) };
     for (const [variant, patches] of Object.entries(variants)) {
       const patched = { start, n, activations: await run({ hooks, patches }) };
       compareRuns(tally, hooks, patched, plain, rows, `${variant}, ${kernel}, n = ${n}`);
     }
+    history.copyFrom(next, n);
   };
 
-  await forward(executor, {
-    tokens: prompt.tokens,
-    start: 0,
-    cache: history,
-    kernel: 'prefill',
-    capture: { hooks },
-  });
   await check(p, 0, 'prefill');
-  if (lengths.length > 0) await check(p + 1, Math.max(0, p + 1 - decodeRows), 'decode');
+  for (const n of checkedLengths(context)) await check(n, Math.max(0, n - decodeRows), 'decode');
 }
 
 /** Masks off over NaN: one that leaks poisons everything after it. */

@@ -70,7 +70,7 @@ function twoByTwoLines({ cells }: PatchSummary): string[] {
       lines.push(`${label}  ${padRight(history, 14)}${padLeft(text[0], 26)}${padLeft(text[1], 28)}`);
     }
   }
-  lines.push('  R = 0: as far as the cached arm; R = 1: as the uncached one; = not one bit differs');
+  lines.push('  R   0 as the cached arm   1 as the uncached arm   = not one bit differs');
   return lines;
 }
 
@@ -84,10 +84,13 @@ function recoveryText(found: HorizonSummary | undefined, isBase = false): string
   if (isBase) return '0 (the cached arm)';
   if (found.recovery === null) return found.harmful > 0 ? 'harmful' : '∅ nothing to recover';
   const mark = found.exact === found.count ? ' =' : '';
-  const forced = found.byConstruction === found.count ? ' ○' : '';
-  const interval =
-    found.interval === null || mark !== '' ? '' : ` [${shown(found.interval.low)}–${shown(found.interval.high)}]`;
+  const forced = isForced(found) ? ' ○' : '';
+  const interval = mark === '' && intervalText(found) !== '' ? ` [${intervalText(found)}]` : '';
   return `${shown(found.recovery)}${mark}${forced}${interval}`;
+}
+
+function isForced({ byConstruction, count }: HorizonSummary): boolean {
+  return count > 0 && byConstruction === count;
 }
 
 /** R to two decimals; exactly 0 and 1 are bare. */
@@ -128,13 +131,15 @@ function listLines({ cells }: PatchSummary, columns: number): string[] {
 function shortText(found: HorizonSummary | undefined): string {
   if (found === undefined || found.count === 0) return '–';
   if (found.recovery === null) return found.harmful > 0 ? 'harmful' : '∅';
-  const mark = `${found.exact === found.count ? ' =' : ''}${found.byConstruction === found.count ? ' ○' : ''}`;
+  const mark = `${found.exact === found.count ? ' =' : ''}${isForced(found) ? ' ○' : ''}`;
   return shown(found.recovery) + mark;
 }
 
 function intervalText(found: HorizonSummary | undefined): string {
   if (!found?.interval || found.exact === found.count) return '';
-  return `${shown(found.interval.low)}–${shown(found.interval.high)}`;
+  const { low, high } = found.interval;
+  // Of an interval that is a point there is nothing to say.
+  return low === high ? '' : `${shown(low)}–${shown(high)}`;
 }
 
 const bars = '▁▂▃▄▅▆▇█';
@@ -174,7 +179,7 @@ function gridLines({ cells, spec }: PatchSummary, columns: number): string[] {
       `  ${padRight(name, 14)}${chart}  ${best === null ? 'nothing to recover' : `max ${shown(recoveryOf(best, horizon))}${placeOf(best)}`}`,
     );
   }
-  lines.push('  scale   · 0: changes nothing or recovers nothing   ▁ ≤ 0.125 … █ ≤ 1   ▾ < 0   ∅ vacuous');
+  lines.push('  scale   · exactly 0   ▁ ≤ 0.125 … █ ≤ 1   ▾ < 0   ∅ nothing to recover');
   return lines;
 }
 
@@ -232,7 +237,7 @@ function noteLines({ cells }: PatchSummary, columns: number): string[] {
   const lines: string[] = [];
   const say = (text: string) => lines.push(...wrap(text, columns, { first: '  ', indent: '    ' }));
   const firsts = cells.map(({ horizons }) => horizons[0]).filter((found) => found !== undefined);
-  const forced = firsts.filter(({ byConstruction, count }) => count > 0 && byConstruction === count).length;
+  const forced = firsts.filter((found) => found.recovery !== null && isForced(found)).length;
   if (forced > 0)
     say(
       `○ ${formatCounted(forced, 'cell')}: R = 1 at the patched step is by construction, since the patch cuts every path; it is no evidence`,
@@ -262,6 +267,10 @@ function verdictLines(summary: PatchSummary, { color, columns }: PatchText): str
   const first = cells[0]?.horizons[0];
   const base = cells.reduce((sum, { horizons }) => sum + (horizons[0]?.distanceBase ?? 0), 0);
   if (first === undefined) return say(paint.warn('≈'), 'NOTHING WAS PATCHED');
+  const patches = cells.filter(({ patch }) => patch !== 'none');
+  if (patches.length > 0 && patches.every(({ unchanged, count }) => unchanged === count)) {
+    return say(paint.good('='), 'CHANGES NOTHING  every patch wrote what was there');
+  }
   if (base === 0)
     return say(paint.good('='), 'VACUOUS  the arms are equal at every patched step: there is nothing to recover');
   if (!isTwoByTwo(summary)) {
@@ -284,6 +293,9 @@ function verdictLines(summary: PatchSummary, { color, columns }: PatchText): str
   const kernel = cells.find((cell) => cell.history === 'cached' && cell.kernel === 'prefill')?.horizons[0];
   const [h, k] = [recoveryText(history), recoveryText(kernel)];
   const mark = paint.warn('≈');
+  if (!history?.interval) {
+    return say(mark, `MEASURED  on one prompt recomputed history recovers R ${h}, the prefill kernel ${k}`);
+  }
   if ((history?.interval?.low ?? -1) >= 0.8)
     return say(mark, `THE CACHE CARRIES IT  recomputed history alone recovers R ${h}; the prefill kernel alone ${k}`);
   if ((kernel?.interval?.low ?? -1) >= 0.8)

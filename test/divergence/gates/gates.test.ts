@@ -283,6 +283,22 @@ describe('a faulty subject fails the gate that looks for its fault', () => {
     expect(result).toMatchObject({ passed: false, status: 'failed' });
   });
 
+  test('an audit looks for a patch that is not what was there at every decode step, a run at the first', async () => {
+    const late = async () =>
+      executedBy(await subject(mha, 'fp16'), ChangesPatches, (faulty) => {
+        // Right up to twelve rows, wrong from thirteen on.
+        faulty.change = (patches) =>
+          patches.some(({ value }) => value.dims[1] > 12) ? scaledKeyRow(patches) : patches;
+      });
+    expect(await gate('no-op', await late(), 'run')).toMatchObject({ passed: true });
+    const audited = await gate('no-op', await late(), 'audit');
+    expect(audited).toMatchObject({
+      passed: false,
+      measured: expect.stringMatching(/first blocks\.0\.attn\.hook_cache_k, self-patch, decode, n = 13/),
+      scope: expect.stringMatching(/decode steps n = 11 … 14/),
+    });
+  });
+
   test('every gate names the faults that fail it', () => {
     expect(gates.map(({ name }) => name)).toEqual([...gateNames]);
     for (const { name, failing } of gates) expect(faults[name].map(([fault]) => fault)).toEqual(failing);

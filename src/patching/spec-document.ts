@@ -1,0 +1,38 @@
+/** What docs/patching.md says before its table of fields. */
+import { openPatchSpec, shippedSpecs } from './spec-files.ts';
+
+/** The specs that ship, one line each. */
+export function shippedSpecLines(): string[] {
+  return shippedSpecs().map((name) => `- \`${name}\`: ${openPatchSpec(name).description ?? ''}`);
+}
+
+export const patchingIntroduction = `\`kvlens patch MODEL SPEC\` replaces what one arm computes or reads by what the other did, and measures how much of the
+difference between the arms that removes. SPEC is a JSON file, or one of those that ship:`;
+
+export const patchingExplanation = `**Arms.** The *cached* arm decodes on a K/V cache, the *uncached* one recomputes everything; both read the uncached arm's
+tokens. At decode step s (from 1) the sequence has n tokens, and the *history* is the K/V rows 0 … n − 2 that the step reads.
+
+**The 2×2.** \`history\` is what the cached arm wrote or what the uncached arm computes at this step; \`kernel\` is decode (the newest
+row alone) or prefill (all rows run, and at the read of every layer the rows of the history are overwritten). The cell (cached,
+decode) is the cached arm and (recomputed, prefill) recomputation: both go through the patch path like the others and are compared
+bit for bit (\`patch-self\`, \`patch-full\` in controls.json; a failed one voids the run, exit code 1).
+
+**Recovery.** R = 1 − Σ D(patched, uncached) / Σ D(cached, uncached) over prompts and steps, D the L2 norm of the difference of
+mean-centred logits; the interval is a bootstrap by prompt. Where both are 0 a cell is *vacuous* and has no R; where only the
+base is 0 the patch is *harmful*. A cell is *by construction* where the patch cuts every path from what differs between the arms
+to the logits: it could not come out otherwise and is no evidence. With \`"into": "uncached"\` values of the cached arm go into the
+uncached one: R = 0 then means that they bring all of the difference.
+
+**Horizons.** After the patched step ordinary decode goes on, with the rows the patched step left in the cache. \`token_follows\` in
+patches.arrow counts the tokens from the patched step on that are the uncached arm's: as long as they are, a free-running
+continuation is this one.
+
+**Positions** are absolute, from 0, or half-open ranges \`[start, end)\`; of a step of n tokens, p of them the prompt's, \`prompt\` is
+[0, p), \`generated\` [p, n), \`last\` n − 1 and \`history\` [0, n − 1). A hook has the rows that the step runs: the last one, or the
+last N with \`--decode-rows N\`. \`*.attn.hook_cache_k\` as a hook replaces what is read, and does not stay; \`cache\` edits the rows
+themselves.
+
+**Interrupted** by Ctrl-C, a run keeps the prompts it finished, and \`--resume --out DIR\` with the same settings goes on; the files
+then have the bytes of a run that was not interrupted.
+
+In TypeScript: \`patch({ spec: parsePatchSpec({ … }, 'spec'), … })\`, with \`PatchSpecInput\` as the type of what is written.`;
