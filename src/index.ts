@@ -34,10 +34,23 @@ export {
   type ActPatchOptions,
   type ActPatchResult,
   genericActivationPatch,
-  type PatchAxis,
-  type PatchTarget,
 } from './patching/act-patch.ts';
 export * from './patching/act-patch-hooks.ts';
+export {
+  type CellDistance,
+  type CleanCorrupted,
+  type CleanCorruptedRequest,
+  type CleanCorruptedRow,
+  runCleanCorrupted,
+} from './patching/clean-corrupted.ts';
+export {
+  type AttributionOptions,
+  type Contribution,
+  type DirectLogitAttribution,
+  directLogitAttribution,
+} from './patching/direct-logit-attribution.ts';
+export type { PatchAxis, PatchTarget } from './patching/grid.ts';
+export { type LogitLens, logitLens } from './patching/logit-lens.ts';
 export {
   klDivergence,
   type LogitMetric,

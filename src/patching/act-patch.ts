@@ -11,27 +11,14 @@
  * One generic function does everything; `act-patch-hooks.ts` names what is usually patched.
  */
 import ndarray, { type NdArray } from 'ndarray';
-import { UsageError } from '../errors.ts';
-import { type Axis, findHook, hasKind, type Hook, hookName } from '../graph/hooks.ts';
+import { type Axis, findHook, type Hook, hasKind, hookName } from '../graph/hooks.ts';
 import type { ActivationCache } from '../model/activation-cache.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import type { Model } from '../model/model.ts';
-import { type Cell, type CellIndex, cellKey, type HookValue } from './cells.ts';
-import { tokenLabel } from './labels.ts';
+import { cellKey } from './cells.ts';
+import { cleanLogits, cleanValues, type PatchAxis, type PatchTarget, patchGrid } from './grid.ts';
 import { asMetric, type LogitMetric, type PatchMetric, positionIn } from './metrics.ts';
 import { type SweepMethod, type SweepOptions, sweep } from './sweep.ts';
-
-/** Axes of a result. `kv_head`: K/V heads, of which grouped-query models have fewer than heads. */
-export type PatchAxis = 'layer' | 'pos' | 'head' | 'kv_head' | 'dest_pos' | 'src_pos';
-
-/** What each axis of a result is called along the patched hook. */
-const hookAxes: Record<Exclude<PatchAxis, 'layer'>, Axis> = {
-  pos: 'pos',
-  head: 'head',
-  kv_head: 'kv_head',
-  dest_pos: 'query',
-  src_pos: 'key',
-};
 
 /** Prompt to patch: a text or token ids. */
 export type PatchInput = string | readonly number[];
@@ -41,14 +28,6 @@ export interface ActPatchOptions extends SweepOptions {
   finished?: ReadonlyMap<string, number>;
   /** Each new value. A cell that comes a second time replaces the first. */
   onCell?: (cell: { key: string; value: number }) => void;
-}
-
-/** What is patched, and along which axes cells are counted. */
-export interface PatchTarget {
-  /** Hook kind, as in `cache.get(kind, layer)`. */
-  kind: string;
-  /** Begins with `layer`; entries along axes that are not named are patched together. */
-  axes: readonly PatchAxis[];
 }
 
 export interface ActPatchResult {
@@ -104,7 +83,7 @@ export async function patchTargets(
   const evaluate = (rows: FloatArray) =>
     metric.evaluate(shaped(order === null ? rows : picked(rows, order, vocabSize)));
   const clean = cleanValues(model, cleanCache, targets, tokens.length);
-  const grids = targets.map((target) => grid(model, target, tokens));
+  const grids = targets.map((target) => patchGrid(model, target, tokens));
   const cells = grids.flatMap((part) => part.cells);
   const result = await sweep<number>({
     ...options,
@@ -144,72 +123,4 @@ function picked(rows: FloatArray, indices: readonly number[], width: number): Fl
     result.set(rows.subarray(row * width, (row + 1) * width), i * width);
   });
   return result;
-}
-
-/** The cells of a target and the axes they lie along. */
-function grid(model: Model, { kind, axes }: PatchTarget, tokens: readonly number[]) {
-  const { layers, heads, kvHeads } = model.config;
-  if (axes[0] !== 'layer') throw new UsageError(`patching ${kind}: found axes ${axes.join()}, expected layer first`);
-  const positions = tokens.map((token, i) => `${i}:${tokenLabel(model, token)}`);
-  const numbers = (count: number) => Array.from({ length: count }, (_, i) => String(i));
-  const labels: Record<PatchAxis, string[]> = {
-    ...{ layer: numbers(layers), head: numbers(heads), kv_head: numbers(kvHeads) },
-    ...{ pos: positions, dest_pos: positions, src_pos: positions },
-  };
-  let indices: CellIndex[] = [{}];
-  const { axes: known } = hookOf(model, kind, 0).definition;
-  for (const axis of axes) {
-    if (axis === 'layer') continue;
-    const name = hookAxes[axis];
-    if (!known.includes(name)) throw new UsageError(`patching ${kind}: has no axis ${axis}, found ${known.join()}`);
-    indices = indices.flatMap((index) => labels[axis].map((_, i) => ({ ...index, [name]: i })));
-  }
-  const cells = Array.from({ length: layers }, (_, layer) =>
-    indices.map((at): Cell => ({ hook: hookOf(model, kind, layer), at })),
-  ).flat();
-  return { cells, axes: axes.map((name) => ({ name, labels: labels[name] })) };
-}
-
-function hookOf({ config }: Model, kind: string, layer: number): Hook {
-  const hook = hasKind(config, kind) ? findHook(hookName(kind, layer), config) : null;
-  if (!hook) throw new UsageError(`patching: this model has no hook of kind "${kind}"`);
-  return hook;
-}
-
-/** The clean run's values of all patched hooks. */
-function cleanValues(
-  model: Model,
-  cache: ActivationCache,
-  targets: readonly PatchTarget[],
-  length: number,
-): Map<string, HookValue> {
-  const values = new Map<string, HookValue>();
-  for (const { kind } of targets) {
-    for (let layer = 0; layer < model.config.layers; layer++) {
-      const { name, definition } = hookOf(model, kind, layer);
-      const { data, shape } = cache.get(name);
-      const rows = shape[definition.axes.findIndex((axis) => axis === 'pos' || axis === 'query' || axis === 'cache')];
-      checkLength(rows, length);
-      if (data instanceof Float64Array !== (model.executor.compute === 'f64'))
-        throw new UsageError(
-          `patching: the clean run's ${name} is of another precision than the model, expected its own`,
-        );
-      values.set(name, { data, dims: shape });
-    }
-  }
-  return values;
-}
-
-function cleanLogits(cache: ActivationCache, length: number): FloatArray {
-  const { data, shape } = cache.get('logits');
-  checkLength(shape[1], length);
-  return data;
-}
-
-function checkLength(clean: number, corrupted: number): void {
-  if (clean === corrupted) return;
-  throw new UsageError(
-    `patching: the clean run has ${clean} positions and the corrupted prompt ${corrupted} tokens, expected as many`,
-    'choose prompts that differ token by token',
-  );
 }

@@ -205,12 +205,12 @@ class Sweep<T> {
       }
       this.mode = mode;
       this.tally = tally;
+      const others = all.filter((job) => !honest.has(job));
+      this.sample = new Map(this.seeded(others, 'sample').map((job) => [job, null]));
       mine.forEach((task, i) => {
         this.accept(task, found[i]);
       });
-      const rest = tasks.filter((task) => !mine.includes(task));
-      this.sample = new Map(this.seeded(rest.flat(), 'sample').map((job) => [job, null]));
-      return rest;
+      return tasks.filter((task) => !mine.includes(task));
     }
     this.mode = 'loop';
     return [...tasks];
