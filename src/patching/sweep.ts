@@ -182,13 +182,17 @@ class Sweep<T> {
     // The first cell runs the most rows, the last the fewest.
     const chosen = [...new Set([all[0], all[all.length - 1], ...this.seeded(all, 'probe')])].slice(0, probes);
     const honest = new Map<Pending, FloatArray>();
-    for (const job of chosen) honest.set(job, await this.honest(job));
+    for (const job of chosen) {
+      this.checkSignal();
+      honest.set(job, await this.honest(job));
+    }
     const mine = tasks.filter((task) => task.some((job) => honest.has(job)));
     const ladder: SweepMode[] = this.mode === 'batched' ? ['batched', 'single'] : ['single'];
     for (const mode of ladder) {
       const tally = this.newTally();
       const found: FloatArray[][] = [];
       for (const task of mine) {
+        this.checkSignal();
         const logits = await lane.run(
           task.map(({ index }) => index),
           mode === 'batched',
@@ -224,7 +228,7 @@ class Sweep<T> {
     let failed = false;
     const work = async (lane: SweepLane) => {
       while (next < parts.length && !failed) {
-        if (this.request.signal?.aborted) throw new InterruptedError();
+        this.checkSignal();
         const part = parts[next++];
         const indices = part.map(({ index }) => index);
         this.accept(part, isLoop ? [await this.honest(part[0])] : await lane.run(indices, this.mode === 'batched'));
@@ -263,6 +267,10 @@ class Sweep<T> {
       ...{ compared: this.compared, equality: equalityRule(this.base.executor.policy) },
     };
     return { values: this.values, vacuous: this.vacuous, baseLogits: this.base.logits, method };
+  }
+
+  private checkSignal(): void {
+    if (this.request.signal?.aborted) throw new InterruptedError();
   }
 
   private accept(jobs: readonly Pending[], logits: readonly FloatArray[]): void {
