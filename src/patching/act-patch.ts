@@ -36,6 +36,8 @@ export interface ActPatchResult {
   /** The metric of each patched run, row-major along `axes`. */
   values: NdArray<Float64Array>;
   axes: { name: PatchAxis; labels: string[] }[];
+  /** 1 where the patch changes no bit, so that the value is `corrupted`; along `axes`. */
+  vacuous: NdArray<Uint8Array>;
   /** Name of the metric. */
   metric: string;
   /** The metric of the clean run and of the corrupted one. */
@@ -100,13 +102,11 @@ export async function patchTargets(
   };
   let at = 0;
   return grids.map(({ cells: own, axes }, i) => {
-    const data = Float64Array.from(result.values.slice(at, at + own.length));
+    const shape = axes.map(({ labels }) => labels.length);
+    const values = ndarray(Float64Array.from(result.values.slice(at, at + own.length)), shape);
+    const vacuous = ndarray(Uint8Array.from(result.vacuous.slice(at, at + own.length), Number), [...shape]);
     at += own.length;
-    const values = ndarray(
-      data,
-      axes.map(({ labels }) => labels.length),
-    );
-    return { kind: targets[i].kind, values, axes, ...baselines };
+    return { kind: targets[i].kind, values, axes, vacuous, ...baselines };
   });
 }
 
