@@ -101,13 +101,15 @@ class ThreadLane implements SweepLane {
   private readonly worker: Worker;
 
   constructor(file: string, work: SentWork) {
-    this.worker = new Worker(file, { workerData: work });
+    // The flags this process was started with are about its own script.
+    this.worker = new Worker(file, { workerData: work, execArgv: [] });
   }
 
   run(cells: readonly number[], batched: boolean): Promise<FloatArray[]> {
     return new Promise((resolve, reject) => {
       const settle = (reply: SweepReply | Error) => {
-        this.worker.removeAllListeners();
+        this.worker.off('message', settle);
+        this.worker.off('error', settle);
         if (reply instanceof Error) reject(reply);
         else if ('error' in reply) reject(new RunError(`sweep: a worker failed: ${reply.error}`));
         else resolve(reply.logits);
