@@ -59,7 +59,7 @@ export {
   type PatchMetric,
   recovery,
 } from './patching/metrics.ts';
-export { type SweepMethod, type SweepRequest, type SweepResult, sweep } from './patching/sweep.ts';
+export { type SweepMethod, type SweepOptions, type SweepRequest, type SweepResult, sweep } from './patching/sweep.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';
 export { RunDirectory } from './store/run-directory.ts';

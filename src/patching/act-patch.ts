@@ -11,10 +11,10 @@
  * One generic function does everything; `act-patch-hooks.ts` names what is usually patched.
  */
 import ndarray, { type NdArray } from 'ndarray';
-import { type Axis, findHook, type Hook, hasKind, hookName } from '../graph/hooks.ts';
 import type { ActivationCache } from '../model/activation-cache.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import type { Model } from '../model/model.ts';
+import { readRows } from './base-run.ts';
 import { cellKey } from './cells.ts';
 import { cleanLogits, cleanValues, type PatchAxis, type PatchTarget, patchGrid } from './grid.ts';
 import { asMetric, type LogitMetric, type PatchMetric, positionIn } from './metrics.ts';
@@ -83,7 +83,7 @@ export async function patchTargets(
   // The rows come in ascending order, a metric wants its own.
   const order = metric.reads === 'all' ? null : metric.reads.map((at) => reads.indexOf(positionIn(tokens.length, at)));
   const evaluate = (rows: FloatArray) =>
-    metric.evaluate(shaped(order === null ? rows : picked(rows, order, vocabSize)));
+    metric.evaluate(shaped(order === null ? rows : readRows(rows, order, vocabSize)));
   const clean = cleanValues(model, cleanCache, targets, tokens.length);
   const grids = targets.map((target) => patchGrid(model, target, tokens));
   const cells = grids.flatMap((part) => part.cells);
@@ -93,7 +93,7 @@ export async function patchTargets(
     ...(finished === undefined ? {} : { finished }),
     ...(onCell === undefined ? {} : { onCell: (index, value) => onCell({ key: cellKey(cells[index]), value }) }),
   });
-  const rowsOf = (logits: FloatArray) => picked(logits, reads, vocabSize);
+  const rowsOf = (logits: FloatArray) => readRows(logits, reads, vocabSize);
   const baselines = {
     metric: metric.name,
     clean: evaluate(rowsOf(cleanLogits(cleanCache, tokens.length))),
@@ -114,13 +114,4 @@ export async function patchTargets(
 function readPositions({ reads }: LogitMetric, length: number): number[] {
   if (reads === 'all') return Array.from({ length }, (_, row) => row);
   return [...new Set(reads.map((at) => positionIn(length, at)))].sort((a, b) => a - b);
-}
-
-/** Rows of an array of rows. */
-function picked(rows: FloatArray, indices: readonly number[], width: number): FloatArray {
-  const result = rows.slice(0, indices.length * width);
-  indices.forEach((row, i) => {
-    result.set(rows.subarray(row * width, (row + 1) * width), i * width);
-  });
-  return result;
 }
