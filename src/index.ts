@@ -43,10 +43,21 @@ export {
   type ActPatchOptions,
   type ActPatchResult,
   genericActivationPatch,
-  type PatchAxis,
-  type PatchTarget,
 } from './patching/act-patch.ts';
 export * from './patching/act-patch-hooks.ts';
+export {
+  type CellDistance,
+  type CleanCorrupted,
+  type CleanCorruptedRequest,
+  type CleanCorruptedRow,
+  runCleanCorrupted,
+} from './patching/clean-corrupted.ts';
+export {
+  type AttributionOptions,
+  type Contribution,
+  type DirectLogitAttribution,
+  directLogitAttribution,
+} from './patching/direct-logit-attribution.ts';
 export {
   DriftRecord,
   type ExplainOptions,
@@ -54,6 +65,8 @@ export {
   type Explanation,
   explain,
 } from './patching/explain/index.ts';
+export type { PatchAxis, PatchTarget } from './patching/grid.ts';
+export { type LogitLens, logitLens } from './patching/logit-lens.ts';
 export {
   klDivergence,
   type LogitMetric,
@@ -66,7 +79,7 @@ export { type PatchOptions, type PatchProgress, patch } from './patching/patch.t
 export { type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec.ts';
 export { openPatchSpec, shippedSpecs } from './patching/spec-files.ts';
 export type { CellSummary, PatchSummary } from './patching/summary.ts';
-export { type SweepMethod, type SweepRequest, type SweepResult, sweep } from './patching/sweep.ts';
+export { type SweepMethod, type SweepOptions, type SweepRequest, type SweepResult, sweep } from './patching/sweep.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';
 export { RunDirectory } from './store/run-directory.ts';

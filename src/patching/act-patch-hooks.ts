@@ -9,11 +9,10 @@ import {
   type ActPatchOptions,
   type ActPatchResult,
   genericActivationPatch,
-  type PatchAxis,
   type PatchInput,
-  type PatchTarget,
   patchTargets,
 } from './act-patch.ts';
+import type { PatchAxis, PatchTarget } from './grid.ts';
 import type { PatchMetric } from './metrics.ts';
 
 /** A patching function of one target. */

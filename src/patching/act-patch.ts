@@ -11,27 +11,14 @@
  * One generic function does everything; `act-patch-hooks.ts` names what is usually patched.
  */
 import ndarray, { type NdArray } from 'ndarray';
-import { UsageError } from '../errors.ts';
-import { type Axis, findHook, hasKind, type Hook, hookName } from '../graph/hooks.ts';
 import type { ActivationCache } from '../model/activation-cache.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import type { Model } from '../model/model.ts';
-import { type Cell, type CellIndex, cellKey, type HookValue } from './cells.ts';
-import { tokenLabel } from './labels.ts';
+import { readRows } from './base-run.ts';
+import { cellKey } from './cells.ts';
+import { cleanLogits, cleanValues, type PatchAxis, type PatchTarget, patchGrid } from './grid.ts';
 import { asMetric, type LogitMetric, type PatchMetric, positionIn } from './metrics.ts';
 import { type SweepMethod, type SweepOptions, sweep } from './sweep.ts';
-
-/** Axes of a result. `kv_head`: K/V heads, of which grouped-query models have fewer than heads. */
-export type PatchAxis = 'layer' | 'pos' | 'head' | 'kv_head' | 'dest_pos' | 'src_pos';
-
-/** What each axis of a result is called along the patched hook. */
-const hookAxes: Record<Exclude<PatchAxis, 'layer'>, Axis> = {
-  pos: 'pos',
-  head: 'head',
-  kv_head: 'kv_head',
-  dest_pos: 'query',
-  src_pos: 'key',
-};
 
 /** Prompt to patch: a text or token ids. */
 export type PatchInput = string | readonly number[];
@@ -43,20 +30,14 @@ export interface ActPatchOptions extends SweepOptions {
   onCell?: (cell: { key: string; value: number }) => void;
 }
 
-/** What is patched, and along which axes cells are counted. */
-export interface PatchTarget {
-  /** Hook kind, as in `cache.get(kind, layer)`. */
-  kind: string;
-  /** Begins with `layer`; entries along axes that are not named are patched together. */
-  axes: readonly PatchAxis[];
-}
-
 export interface ActPatchResult {
   /** Hook kind. */
   kind: string;
   /** The metric of each patched run, row-major along `axes`. */
   values: NdArray<Float64Array>;
   axes: { name: PatchAxis; labels: string[] }[];
+  /** 1 where the patch changes no bit, so that the value is `corrupted`; along `axes`. */
+  vacuous: NdArray<Uint8Array>;
   /** Name of the metric. */
   metric: string;
   /** The metric of the clean run and of the corrupted one. */
@@ -102,9 +83,9 @@ export async function patchTargets(
   // The rows come in ascending order, a metric wants its own.
   const order = metric.reads === 'all' ? null : metric.reads.map((at) => reads.indexOf(positionIn(tokens.length, at)));
   const evaluate = (rows: FloatArray) =>
-    metric.evaluate(shaped(order === null ? rows : picked(rows, order, vocabSize)));
+    metric.evaluate(shaped(order === null ? rows : readRows(rows, order, vocabSize)));
   const clean = cleanValues(model, cleanCache, targets, tokens.length);
-  const grids = targets.map((target) => grid(model, target, tokens));
+  const grids = targets.map((target) => patchGrid(model, target, tokens));
   const cells = grids.flatMap((part) => part.cells);
   const result = await sweep<number>({
     ...options,
@@ -112,7 +93,7 @@ export async function patchTargets(
     ...(finished === undefined ? {} : { finished }),
     ...(onCell === undefined ? {} : { onCell: (index, value) => onCell({ key: cellKey(cells[index]), value }) }),
   });
-  const rowsOf = (logits: FloatArray) => picked(logits, reads, vocabSize);
+  const rowsOf = (logits: FloatArray) => readRows(logits, reads, vocabSize);
   const baselines = {
     metric: metric.name,
     clean: evaluate(rowsOf(cleanLogits(cleanCache, tokens.length))),
@@ -121,13 +102,11 @@ export async function patchTargets(
   };
   let at = 0;
   return grids.map(({ cells: own, axes }, i) => {
-    const data = Float64Array.from(result.values.slice(at, at + own.length));
+    const shape = axes.map(({ labels }) => labels.length);
+    const values = ndarray(Float64Array.from(result.values.slice(at, at + own.length)), shape);
+    const vacuous = ndarray(Uint8Array.from(result.vacuous.slice(at, at + own.length), Number), [...shape]);
     at += own.length;
-    const values = ndarray(
-      data,
-      axes.map(({ labels }) => labels.length),
-    );
-    return { kind: targets[i].kind, values, axes, ...baselines };
+    return { kind: targets[i].kind, values, axes, vacuous, ...baselines };
   });
 }
 
@@ -135,81 +114,4 @@ export async function patchTargets(
 function readPositions({ reads }: LogitMetric, length: number): number[] {
   if (reads === 'all') return Array.from({ length }, (_, row) => row);
   return [...new Set(reads.map((at) => positionIn(length, at)))].sort((a, b) => a - b);
-}
-
-/** Rows of an array of rows. */
-function picked(rows: FloatArray, indices: readonly number[], width: number): FloatArray {
-  const result = rows.slice(0, indices.length * width);
-  indices.forEach((row, i) => {
-    result.set(rows.subarray(row * width, (row + 1) * width), i * width);
-  });
-  return result;
-}
-
-/** The cells of a target and the axes they lie along. */
-function grid(model: Model, { kind, axes }: PatchTarget, tokens: readonly number[]) {
-  const { layers, heads, kvHeads } = model.config;
-  if (axes[0] !== 'layer') throw new UsageError(`patching ${kind}: found axes ${axes.join()}, expected layer first`);
-  const positions = tokens.map((token, i) => `${i}:${tokenLabel(model, token)}`);
-  const numbers = (count: number) => Array.from({ length: count }, (_, i) => String(i));
-  const labels: Record<PatchAxis, string[]> = {
-    ...{ layer: numbers(layers), head: numbers(heads), kv_head: numbers(kvHeads) },
-    ...{ pos: positions, dest_pos: positions, src_pos: positions },
-  };
-  let indices: CellIndex[] = [{}];
-  const { axes: known } = hookOf(model, kind, 0).definition;
-  for (const axis of axes) {
-    if (axis === 'layer') continue;
-    const name = hookAxes[axis];
-    if (!known.includes(name)) throw new UsageError(`patching ${kind}: has no axis ${axis}, found ${known.join()}`);
-    indices = indices.flatMap((index) => labels[axis].map((_, i) => ({ ...index, [name]: i })));
-  }
-  const cells = Array.from({ length: layers }, (_, layer) =>
-    indices.map((at): Cell => ({ hook: hookOf(model, kind, layer), at })),
-  ).flat();
-  return { cells, axes: axes.map((name) => ({ name, labels: labels[name] })) };
-}
-
-function hookOf({ config }: Model, kind: string, layer: number): Hook {
-  const hook = hasKind(config, kind) ? findHook(hookName(kind, layer), config) : null;
-  if (!hook) throw new UsageError(`patching: this model has no hook of kind "${kind}"`);
-  return hook;
-}
-
-/** The clean run's values of all patched hooks. */
-function cleanValues(
-  model: Model,
-  cache: ActivationCache,
-  targets: readonly PatchTarget[],
-  length: number,
-): Map<string, HookValue> {
-  const values = new Map<string, HookValue>();
-  for (const { kind } of targets) {
-    for (let layer = 0; layer < model.config.layers; layer++) {
-      const { name, definition } = hookOf(model, kind, layer);
-      const { data, shape } = cache.get(name);
-      const rows = shape[definition.axes.findIndex((axis) => axis === 'pos' || axis === 'query' || axis === 'cache')];
-      checkLength(rows, length);
-      if (data instanceof Float64Array !== (model.executor.compute === 'f64'))
-        throw new UsageError(
-          `patching: the clean run's ${name} is of another precision than the model, expected its own`,
-        );
-      values.set(name, { data, dims: shape });
-    }
-  }
-  return values;
-}
-
-function cleanLogits(cache: ActivationCache, length: number): FloatArray {
-  const { data, shape } = cache.get('logits');
-  checkLength(shape[1], length);
-  return data;
-}
-
-function checkLength(clean: number, corrupted: number): void {
-  if (clean === corrupted) return;
-  throw new UsageError(
-    `patching: the clean run has ${clean} positions and the corrupted prompt ${corrupted} tokens, expected as many`,
-    'choose prompts that differ token by token',
-  );
 }

@@ -59,3 +59,12 @@ export async function honestLogits(
   replaceRows(residual, 0, cell, clean, { first: 0, last: length - 1 });
   return (await forward(executor, { ...pass, capture: captureNothing, startAtLayer: boundary, residual })).logits!;
 }
+
+/** Rows of logits [pos, d_vocab], one after another. */
+export function readRows(logits: FloatArray, rows: readonly number[], vocabSize: number): FloatArray {
+  const result = logits.slice(0, rows.length * vocabSize);
+  rows.forEach((row, i) => {
+    result.set(logits.subarray(row * vocabSize, (row + 1) * vocabSize), i * vocabSize);
+  });
+  return result;
+}

@@ -52,7 +52,8 @@ const rowAxes: ReadonlySet<Axis> = new Set(['pos', 'query', 'cache']);
 const readAxes: ReadonlySet<Axis> = new Set(['cache', 'key']);
 
 /** @throws UsageError for a hook that no block computes. */
-export function checkCell({ hook, at }: Cell, value: HookValue): void {
+export function checkCell({ hook, at }: Cell, value: HookValue | undefined): void {
+  if (!value) throw new UsageError(`patching: the clean run has no value of ${hook.name}`);
   if (hook.definition.stage !== 'block' || hook.definition.optIn)
     throw new UsageError(
       `patching: ${hook.name} cannot be patched in a sweep, expected a hook of a block that is not opt-in`,

@@ -8,8 +8,9 @@
  * K/V rows alone. At least two rows always run: one row is another kernel. None of this is assumed to be exact: `sweep`
  * compares it with full passes first.
  */
-import { allocate, type FloatArray } from '../model/arrays.ts';
+
 import type { Hook } from '../graph/hooks.ts';
+import { allocate, type FloatArray } from '../model/arrays.ts';
 import { type Capture, captureNothing, type History, type Patch } from '../model/executor.ts';
 import type { BaseRun } from './base-run.ts';
 import {

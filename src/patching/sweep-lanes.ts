@@ -9,13 +9,18 @@ import type { KernelPreset } from '../graph/kernels.ts';
 import type { RoundingPolicy } from '../graph/rounding.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { Executor } from '../model/executor.ts';
-import type { BaseRun } from './base-run.ts';
+import { type BaseRun, honestLogits, readRows } from './base-run.ts';
 import { type Cell, type CellIndex, changedRows, type HookValue } from './cells.ts';
 import { resume } from './resume.ts';
 
+/**
+ * How cells are run. `batched`: resumed, side by side. `single`: resumed one by one. `loop`: a full forward pass per cell.
+ */
+export type SweepMode = 'batched' | 'single' | 'loop';
+
 /** Runs cells, given by their indices, that start at one row: the logits that are read of each. */
 export interface SweepLane {
-  run(cells: readonly number[], batched: boolean): Promise<FloatArray[]>;
+  run(cells: readonly number[], mode: SweepMode): Promise<FloatArray[]>;
   close(): Promise<void>;
 }
 
@@ -42,7 +47,7 @@ export interface SentWork {
 /** What a thread is asked, and what it answers. */
 export interface SweepTask {
   cells: readonly number[];
-  batched: boolean;
+  mode: SweepMode;
 }
 export type SweepReply = { logits: FloatArray[] } | { error: string };
 
@@ -57,8 +62,15 @@ export function openLanes(work: SweepWork, workers: number): SweepLane[] {
 /** Runs cells in this thread. */
 export function ownLane({ base, cells, clean, reads }: SweepWork): SweepLane {
   const hooks = [...new Map(cells.map(({ hook }): [string, Hook] => [hook.name, hook])).values()];
+  const fullPass = async (cell: Cell) =>
+    readRows(await honestLogits(base, cell, clean.get(cell.hook.name)!), reads, base.executor.config.vocabSize);
   return {
-    run: (indices, batched) => {
+    run: async (indices, mode) => {
+      if (mode === 'loop') {
+        const found: FloatArray[] = [];
+        for (const index of indices) found.push(await fullPass(cells[index]));
+        return found;
+      }
       const jobs = indices.map((index) => {
         const cell = cells[index];
         const { name } = cell.hook;
@@ -66,7 +78,7 @@ export function ownLane({ base, cells, clean, reads }: SweepWork): SweepLane {
         if (!rows) throw new Error(`${name}: a cell that changes nothing was run`);
         return { cell, rows };
       });
-      return resume(base, jobs, { reads, clean, hooks, batched });
+      return resume(base, jobs, { reads, clean, hooks, batched: mode === 'batched' });
     },
     close: async () => undefined,
   };
@@ -101,20 +113,22 @@ class ThreadLane implements SweepLane {
   private readonly worker: Worker;
 
   constructor(file: string, work: SentWork) {
-    this.worker = new Worker(file, { workerData: work });
+    // The flags this process was started with are about its own script.
+    this.worker = new Worker(file, { workerData: work, execArgv: [] });
   }
 
-  run(cells: readonly number[], batched: boolean): Promise<FloatArray[]> {
+  run(cells: readonly number[], mode: SweepMode): Promise<FloatArray[]> {
     return new Promise((resolve, reject) => {
       const settle = (reply: SweepReply | Error) => {
-        this.worker.removeAllListeners();
+        this.worker.off('message', settle);
+        this.worker.off('error', settle);
         if (reply instanceof Error) reject(reply);
         else if ('error' in reply) reject(new RunError(`sweep: a worker failed: ${reply.error}`));
         else resolve(reply.logits);
       };
       this.worker.on('message', settle);
       this.worker.on('error', settle);
-      const task: SweepTask = { cells, batched };
+      const task: SweepTask = { cells, mode };
       this.worker.postMessage(task);
     });
   }

@@ -26,10 +26,10 @@ async function openLane(): Promise<SweepLane> {
   return ownLane({ base, cells: receivedCells(work, executor), clean, reads });
 }
 
-port.on('message', async ({ cells, batched }: SweepTask) => {
+port.on('message', async ({ cells, mode }: SweepTask) => {
   let reply: SweepReply;
   try {
-    reply = { logits: await (await lane).run(cells, batched) };
+    reply = { logits: await (await lane).run(cells, mode) };
   } catch (error) {
     reply = { error: error instanceof Error ? error.message : String(error) };
   }

@@ -9,12 +9,12 @@
 import { createHash } from 'node:crypto';
 import { equalityRule, rowTolerance, Tally } from '../divergence/gates/difference.ts';
 import { InterruptedError } from '../errors.ts';
-import { allocate, type FloatArray } from '../model/arrays.ts';
+import type { FloatArray } from '../model/arrays.ts';
 import type { Executor } from '../model/executor.ts';
-import { type BaseRun, baseRun, honestLogits } from './base-run.ts';
+import { type BaseRun, baseRun, honestLogits, readRows } from './base-run.ts';
 import { type Cell, cellKey, changedRows, checkCell, type HookValue } from './cells.ts';
 import { type Job, startRow } from './resume.ts';
-import { openLanes, type SweepLane } from './sweep-lanes.ts';
+import { openLanes, type SweepLane, type SweepMode } from './sweep-lanes.ts';
 
 export interface SweepOptions {
   /** Worker threads; default 1. Results do not depend on it. Threads need the build; without it one thread runs. */
@@ -27,9 +27,6 @@ export interface SweepOptions {
   /** Stops between cells with an InterruptedError; cells that were reported are finished. */
   signal?: AbortSignal;
 }
-
-/** `batched`: resumed, side by side. `single`: resumed one by one. `loop`: a full forward pass per cell. */
-export type SweepMode = 'batched' | 'single' | 'loop';
 
 /** How the values of a sweep came about. */
 export interface SweepMethod {
@@ -87,11 +84,13 @@ const logitsPerTask = 2 ** 25;
 /** Run all cells. @throws InterruptedError when `signal` fires. */
 export async function sweep<T>(request: SweepRequest<T>): Promise<SweepResult<T>> {
   const { executor, tokens, cells, clean, reads, workers = 1 } = request;
-  for (const cell of cells) checkCell(cell, clean.get(cell.hook.name)!);
+  const { tape, sharedHooks } = executor.options;
+  if (tape || sharedHooks) throw new Error('sweep: needs an executor that runs all layers, with graphs of its own');
+  for (const cell of cells) checkCell(cell, clean.get(cell.hook.name));
   const base = await baseRun(executor, tokens, new Set(cells.map(({ hook }) => hook.name)));
   const run = new Sweep(request, base);
   const tasks = tasksOf(run.settle(), base, reads.length);
-  const lanes = openLanes({ base, cells, clean, reads }, run.mode === 'loop' ? 1 : Math.min(workers, tasks.length));
+  const lanes = openLanes({ base, cells, clean, reads }, Math.min(workers, tasks.length));
   try {
     const rest = await run.probe(tasks, lanes[0]);
     await run.all(rest, lanes);
@@ -182,16 +181,20 @@ class Sweep<T> {
     // The first cell runs the most rows, the last the fewest.
     const chosen = [...new Set([all[0], all[all.length - 1], ...this.seeded(all, 'probe')])].slice(0, probes);
     const honest = new Map<Pending, FloatArray>();
-    for (const job of chosen) honest.set(job, await this.honest(job));
+    for (const job of chosen) {
+      this.checkSignal();
+      honest.set(job, await this.honest(job));
+    }
     const mine = tasks.filter((task) => task.some((job) => honest.has(job)));
     const ladder: SweepMode[] = this.mode === 'batched' ? ['batched', 'single'] : ['single'];
     for (const mode of ladder) {
       const tally = this.newTally();
       const found: FloatArray[][] = [];
       for (const task of mine) {
+        this.checkSignal();
         const logits = await lane.run(
           task.map(({ index }) => index),
-          mode === 'batched',
+          mode,
         );
         found.push(logits);
         task.forEach((job, i) => {
@@ -205,12 +208,12 @@ class Sweep<T> {
       }
       this.mode = mode;
       this.tally = tally;
+      const others = all.filter((job) => !honest.has(job));
+      this.sample = new Map(this.seeded(others, 'sample').map((job) => [job, null]));
       mine.forEach((task, i) => {
         this.accept(task, found[i]);
       });
-      const rest = tasks.filter((task) => !mine.includes(task));
-      this.sample = new Map(this.seeded(rest.flat(), 'sample').map((job) => [job, null]));
-      return rest;
+      return tasks.filter((task) => !mine.includes(task));
     }
     this.mode = 'loop';
     return [...tasks];
@@ -218,21 +221,24 @@ class Sweep<T> {
 
   /** Run tasks, one at a time in each lane. */
   async all(tasks: readonly Pending[][], lanes: readonly SweepLane[]): Promise<void> {
-    const isLoop = this.mode === 'loop';
-    const parts = isLoop ? tasks.flat().map((job) => [job]) : tasks;
+    // Full passes are long enough to be handed out one by one.
+    const parts = this.mode === 'loop' ? tasks.flat().map((job) => [job]) : tasks;
     let next = 0;
     let failed = false;
     const work = async (lane: SweepLane) => {
       while (next < parts.length && !failed) {
-        if (this.request.signal?.aborted) throw new InterruptedError();
+        this.checkSignal();
         const part = parts[next++];
-        const indices = part.map(({ index }) => index);
-        this.accept(part, isLoop ? [await this.honest(part[0])] : await lane.run(indices, this.mode === 'batched'));
+        const logits = await lane.run(
+          part.map(({ index }) => index),
+          this.mode,
+        );
+        this.accept(part, logits);
         // Sessions run synchronously: let signals and progress through.
         await new Promise((resolve) => setImmediate(resolve));
       }
     };
-    const running = (isLoop ? lanes.slice(0, 1) : lanes).map((lane) =>
+    const running = lanes.map((lane) =>
       work(lane).catch((error: unknown) => {
         failed = true;
         throw error;
@@ -265,6 +271,10 @@ class Sweep<T> {
     return { values: this.values, vacuous: this.vacuous, baseLogits: this.base.logits, method };
   }
 
+  private checkSignal(): void {
+    if (this.request.signal?.aborted) throw new InterruptedError();
+  }
+
   private accept(jobs: readonly Pending[], logits: readonly FloatArray[]): void {
     jobs.forEach((job, i) => {
       if (this.sample.has(job)) this.sample.set(job, logits[i]);
@@ -289,13 +299,7 @@ class Sweep<T> {
   }
 
   private readRows(logits: FloatArray): FloatArray {
-    const { vocabSize } = this.base.executor.config;
-    const { reads } = this.request;
-    const rows = allocate(this.base.executor.compute, reads.length * vocabSize);
-    reads.forEach((row, i) => {
-      rows.set(logits.subarray(row * vocabSize, (row + 1) * vocabSize), i * vocabSize);
-    });
-    return rows;
+    return readRows(logits, this.request.reads, this.base.executor.config.vocabSize);
   }
 
   private compare(tally: Tally, { cell }: Pending, found: FloatArray, expected: FloatArray): void {

@@ -4,7 +4,7 @@ import { UsageError } from '../../src/errors.ts';
 import type { ActivationCache } from '../../src/model/activation-cache.ts';
 import { Model } from '../../src/model/model.ts';
 import { genericActivationPatch } from '../../src/patching/act-patch.ts';
-import * as functions from '../../src/patching/act-patch-hooks.ts';
+import * as patchFunctions from '../../src/patching/act-patch-hooks.ts';
 import { klDivergence, logitDiff, logitDistance, recovery } from '../../src/patching/metrics.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
 
@@ -13,6 +13,7 @@ const mha = writeTinyCheckpoint({ attention: 'mha' });
 const clean = [1, 5, 9, 33, 2, 70];
 const corrupted = [1, 5, 40, 33, 2, 70];
 const metric = logitDiff(7, 11);
+const functions = { ...patchFunctions };
 let model: Model;
 let cache: ActivationCache;
 beforeAll(async () => {

@@ -2,6 +2,7 @@
  * The map: operations in execution order down, decode steps across, colour is the relative L2 difference of the arms in
  * u. Exactly 0 is hatched; a line runs along the first operation that differs in each step; ◆ is a token flip.
  */
+import { escapeXml, fontFamily, round, text, zeroPattern } from './svg.ts';
 import { driftColor, driftScale, type Theme } from './theme.ts';
 
 /** One row: a hook, and its drift in u at each step (0 is exactly 0, null is not measured). */
@@ -55,8 +56,8 @@ export function driftMap(options: MapOptions): string {
     ...axis(firstStep, steps, x, cell, plotBottom, theme),
   ];
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(alternative)}" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif">`,
-    `<defs><pattern id="zero" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="${theme.zero}"/><path d="M0 0V6" stroke="${theme.hatch}" stroke-width="1.4"/></pattern></defs>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(alternative)}" font-family="${fontFamily}">`,
+    zeroPattern(theme),
     ...parts,
     '</svg>',
     '',
@@ -182,16 +183,4 @@ function axis(
     const label = step === first ? `step ${step}` : String(step);
     return text(round(x(step - first) + cell / 2), y + 16, label, theme.ink3, 'font-size="11" text-anchor="middle"');
   });
-}
-
-function text(x: number, y: number, content: string, fill: string, attributes: string): string {
-  return `<text x="${x}" y="${y}" fill="${fill}" ${attributes}>${escapeXml(content)}</text>`;
-}
-
-function escapeXml(content: string): string {
-  return content.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
 }

@@ -11,6 +11,10 @@ export interface Theme {
   bad: string;
   /** Sequential scale, from small to large, away from the background. */
   sequence: readonly string[];
+  /** Ends of the diverging scale for signed values, below and above 0; 0 is the panel's colour. */
+  below: string;
+  above: string;
+  panel: string;
 }
 
 export const themes = {
@@ -24,6 +28,9 @@ export const themes = {
     hatch: '#B4CAD6',
     bad: '#B3261E',
     sequence: ['#FBE3B8', '#F6AE62', '#E36A5C', '#B0357A', '#5E2270', '#1F0F3D'],
+    below: '#2166AC',
+    above: '#B35806',
+    panel: '#F4F5F2',
   },
   dark: {
     background: '#131619',
@@ -35,6 +42,10 @@ export const themes = {
     hatch: '#3D5664',
     bad: '#FF8A80',
     sequence: ['#3B2768', '#6A2C88', '#A63A86', '#D8586C', '#F08F55', '#FBDC9A'],
+    // Lighter than on paper: strong values have to stand out against the dark ground.
+    below: '#5CB3F2',
+    above: '#F79550',
+    panel: '#1B1F23',
   },
 } as const satisfies Record<string, Theme>;
 
@@ -48,6 +59,12 @@ export function driftColor({ sequence }: Theme, drift: number, steps = 32): stri
   const at = (Math.round(Math.min(1, Math.max(0, share)) * (steps - 1)) / (steps - 1)) * (sequence.length - 1);
   const low = Math.min(sequence.length - 2, Math.floor(at));
   return mix(sequence[low], sequence[low + 1], at - low);
+}
+
+/** Colour of a signed value: 0 is the panel, ±limit an end; beyond, the end. */
+export function divergingColor({ below, above, panel }: Theme, value: number, limit: number, steps = 24): string {
+  const share = Math.min(1, Math.abs(value) / limit);
+  return mix(panel, value < 0 ? below : above, Math.round(share * steps) / steps);
 }
 
 function mix(from: string, to: string, share: number): string {
