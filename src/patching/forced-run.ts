@@ -1,4 +1,5 @@
 /** The uncached arm of one prompt: the tokens that every other arm is forced to read, its logits, and its K/V rows. */
+import { centredDistance } from '../divergence/metrics/logits.ts';
 import { UsageError } from '../errors.ts';
 import type { GraphKernel } from '../graph/kernels.ts';
 import { Arm, type UncachedPlan } from '../model/arms.ts';
@@ -60,4 +61,16 @@ export async function forcedRun(
   }
   const lengths = logits.map((_, step) => prompt.length + step + 1);
   return { tokens, promptLength: prompt.length, lengths, logits, cache: arm.cache };
+}
+
+/** Centred L2 between the logits of the cached arm, which reads the same tokens, and the uncached arm's: by decode step. */
+export async function observedDrift(executor: Executor, run: ForcedRun, decode?: GraphKernel): Promise<number[]> {
+  const arm = Arm.cached(executor, run.tokens.length, 1, decode ?? 'decode');
+  await arm.prefill(run.tokens.slice(0, run.promptLength), captureNothing);
+  const distances: number[] = [];
+  for (const [step, n] of run.lengths.entries()) {
+    const { logits } = await arm.step(run.tokens.slice(0, n), captureNothing);
+    distances.push(centredDistance(logits, run.logits[step]));
+  }
+  return distances;
 }
