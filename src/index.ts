@@ -38,6 +38,15 @@ export { type Generated, type GeneratedStep, type GenerateOptions, generate } fr
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';
+export {
+  attributeClasses,
+  attributePlaces,
+  measureAmplification,
+  playClasses,
+  predictDrift,
+} from './patching/attribution/index.ts';
+export { type ForcedRun, forcedRun, observedDrift } from './patching/forced-run.ts';
+export { placebo, randomUlp, summariseNull } from './patching/nulls/index.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';
 export { RunDirectory } from './store/run-directory.ts';
