@@ -4,7 +4,7 @@ import { UsageError } from '../errors.ts';
 import type { GraphKernel } from '../graph/kernels.ts';
 import { Arm, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { type Capture, captureNothing, type Executor } from '../model/executor.ts';
+import { captureNothing, type Executor } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
 import { argmax } from '../model/sampling/index.ts';
 
@@ -19,7 +19,6 @@ export interface ForcedOptions {
   kernel?: GraphKernel;
   /** Go on after the end token. */
   ignoreEos?: boolean;
-  capture?: Capture;
 }
 
 /** Decode step s (from 0) reads tokens 0 … promptLength + s; its newest position is promptLength + s. */
@@ -39,7 +38,7 @@ export interface ForcedRun {
 export async function forcedRun(
   executor: Executor,
   prompt: readonly number[],
-  { steps, continuation, plan = 'stand-in', kernel, ignoreEos = false, capture = captureNothing }: ForcedOptions,
+  { steps, continuation, plan = 'stand-in', kernel, ignoreEos = false }: ForcedOptions,
 ): Promise<ForcedRun> {
   const { maxPositions, eosTokenIds } = executor.config;
   const most = Math.min(continuation?.length ?? steps, steps, maxPositions - prompt.length);
@@ -56,7 +55,7 @@ export async function forcedRun(
     const next = continuation?.[step] ?? argmax(decided);
     if (continuation === undefined && !ignoreEos && eosTokenIds.includes(next)) break;
     tokens.push(next);
-    decided = (await arm.step(tokens, capture)).logits;
+    decided = (await arm.step(tokens, captureNothing)).logits;
     logits.push(decided);
   }
   const lengths = logits.map((_, step) => prompt.length + step + 1);
