@@ -46,6 +46,13 @@ export {
 } from './patching/act-patch.ts';
 export * from './patching/act-patch-hooks.ts';
 export {
+  attributeClasses,
+  attributePlaces,
+  measureAmplification,
+  playClasses,
+  predictDrift,
+} from './patching/attribution/index.ts';
+export {
   type CellDistance,
   type CleanCorrupted,
   type CleanCorruptedRequest,
@@ -65,6 +72,7 @@ export {
   type Explanation,
   explain,
 } from './patching/explain/index.ts';
+export { type ForcedRun, forcedRun, observedDrift } from './patching/forced-run.ts';
 export type { PatchAxis, PatchTarget } from './patching/grid.ts';
 export { type LogitLens, logitLens } from './patching/logit-lens.ts';
 export {
@@ -75,6 +83,7 @@ export {
   type PatchMetric,
   recovery,
 } from './patching/metrics.ts';
+export { placebo, randomUlp, summariseNull } from './patching/nulls/index.ts';
 export { type PatchOptions, type PatchProgress, patch } from './patching/patch.ts';
 export { type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec.ts';
 export { openPatchSpec, shippedSpecs } from './patching/spec-files.ts';

@@ -6,6 +6,7 @@ import { checkFiniteWeights } from '../checkpoint/finite-weights.ts';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { UsageError } from '../errors.ts';
+import { checkSlices } from '../graph/kernels.ts';
 import { openGraphFolder } from '../store/graph-folder.ts';
 import { type Prompt, type PromptTarget, promptFromText, promptFromTokens, readPromptFile } from '../study/prompts.ts';
 import type { Context } from './command.ts';
@@ -25,7 +26,8 @@ export interface Subject {
 
 /**
  * Open MODEL.
- * @throws InputError if it is no model, UsageError if a graph folder was exported with other settings than are asked for.
+ * @throws InputError if it is no model, UsageError if a graph folder was exported with other settings than are asked for, or the
+ * kernels do not fit the model.
  */
 export async function openSubject(model: string, { io }: Context, command: Command): Promise<Subject> {
   const options = readCommonOptions(command);
@@ -58,6 +60,7 @@ export async function openSubject(model: string, { io }: Context, command: Comma
     const shown = unusedTensors.slice(0, 3).join(', ') + (unusedTensors.length > 3 ? ', …' : '');
     io.err(`note: ${checkpoint.name}: ${unusedTensors.length} tensors are not used: ${shown}\n`);
   }
+  checkSlices(options.kernels, checkpoint.config);
   return { checkpoint, prompts: resolved.embedded?.prompts ?? null, options };
 }
 

@@ -92,7 +92,8 @@ function norm(a: FloatArray): number {
   return Math.sqrt(sum);
 }
 
-function distance(a: FloatArray, b: FloatArray): number {
+/** ‖a − b‖₂ */
+export function distance(a: FloatArray, b: FloatArray): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
   return Math.sqrt(sum);

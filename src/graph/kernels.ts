@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { readJsonFile } from '../checkpoint/json-file.ts';
+import type { ModelConfig } from '../checkpoint/types.ts';
 import { InputError, UsageError } from '../errors.ts';
 
 /** Classes of matmuls: q kᵀ is `scores`, pattern · v is `values`, gate, up and down are `mlp`, the unembedding is `head`. */
@@ -191,6 +192,31 @@ export function kernelSignature(
   const inBlock = only.includes('scores');
   return JSON.stringify([prepack, inBlock ? attention : null, inBlock ? (splitKv ?? null) : null, of]);
 }
+
+/** The most slices that a preset cuts a sum into; 1 where it cuts none. */
+export function mostSlices({ prefill, decode }: KernelPreset): number {
+  const all = [prefill, decode].flatMap(({ classes = {} }) => Object.values(classes).map(({ slices = 1 }) => slices));
+  return Math.max(1, ...all);
+}
+
+/** @throws UsageError where a preset cuts a sum of the model into more slices than it has terms. */
+export function checkSlices({ name, prefill, decode }: KernelPreset, config: SummedSizes): void {
+  const { hiddenSize, intermediateSize, heads, headDim } = config;
+  const mlp = Math.min(hiddenSize, intermediateSize);
+  const terms = { qkv: hiddenSize, scores: headDim, values: Infinity, o: heads * headDim, mlp, head: hiddenSize };
+  for (const { classes = {} } of [prefill, decode]) {
+    for (const operation of operationClasses) {
+      const slices = classes[operation]?.slices ?? 1;
+      if (slices <= terms[operation]) continue;
+      throw new UsageError(
+        `--kernels ${name}: found ${slices} slices of ${operation}, expected at most ${terms[operation]}, what it sums over in this model`,
+      );
+    }
+  }
+}
+
+/** The sizes of a model that matmuls sum over. */
+type SummedSizes = Pick<ModelConfig, 'hiddenSize' | 'intermediateSize' | 'heads' | 'headDim'>;
 
 /** The classes that each stage of a model has. */
 export const stageClasses = {

@@ -8,7 +8,7 @@ import { UsageError } from '../errors.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
 import type { BuiltGraph, HookBinding } from '../graph/builder.ts';
 import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
-import { type GraphKernel, type KernelPreset, kernelSignature, stageClasses } from '../graph/kernels.ts';
+import { checkSlices, type GraphKernel, type KernelPreset, kernelSignature, stageClasses } from '../graph/kernels.ts';
 import { pruned } from '../graph/prune.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
@@ -155,9 +155,11 @@ export class Executor {
   /** How often a block ran so many rows after so many, and the unembedding so many: what a run's arithmetic is made of. */
   readonly passes = { block: new PassCounts(), unembed: new PassCounts() };
 
+  /** @throws UsageError for a preset that the model's sizes do not allow. */
   constructor(options: ExecutorOptions) {
     this.options = options;
     this.config = options.checkpoint.config;
+    checkSlices(options.kernels, this.config);
     this.policy = options.policy;
     this.kernels = options.kernels;
     this.compute = computeType(options.policy);

@@ -1,9 +1,10 @@
 /** The uncached arm of one prompt: the tokens that every other arm is forced to read, its logits, and its K/V rows. */
+import { centredDistance } from '../divergence/metrics/logits.ts';
 import { UsageError } from '../errors.ts';
 import type { GraphKernel } from '../graph/kernels.ts';
 import { Arm, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { type Capture, captureNothing, type Executor } from '../model/executor.ts';
+import { captureNothing, type Executor } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
 import { argmax } from '../model/sampling/index.ts';
 
@@ -18,7 +19,6 @@ export interface ForcedOptions {
   kernel?: GraphKernel;
   /** Go on after the end token. */
   ignoreEos?: boolean;
-  capture?: Capture;
 }
 
 /** Decode step s (from 0) reads tokens 0 … promptLength + s; its newest position is promptLength + s. */
@@ -38,7 +38,7 @@ export interface ForcedRun {
 export async function forcedRun(
   executor: Executor,
   prompt: readonly number[],
-  { steps, continuation, plan = 'stand-in', kernel, ignoreEos = false, capture = captureNothing }: ForcedOptions,
+  { steps, continuation, plan = 'stand-in', kernel, ignoreEos = false }: ForcedOptions,
 ): Promise<ForcedRun> {
   const { maxPositions, eosTokenIds } = executor.config;
   const most = Math.min(continuation?.length ?? steps, steps, maxPositions - prompt.length);
@@ -55,9 +55,21 @@ export async function forcedRun(
     const next = continuation?.[step] ?? argmax(decided);
     if (continuation === undefined && !ignoreEos && eosTokenIds.includes(next)) break;
     tokens.push(next);
-    decided = (await arm.step(tokens, capture)).logits;
+    decided = (await arm.step(tokens, captureNothing)).logits;
     logits.push(decided);
   }
   const lengths = logits.map((_, step) => prompt.length + step + 1);
   return { tokens, promptLength: prompt.length, lengths, logits, cache: arm.cache };
+}
+
+/** Centred L2 between the logits of the cached arm, which reads the same tokens, and the uncached arm's: by decode step. */
+export async function observedDrift(executor: Executor, run: ForcedRun, decode?: GraphKernel): Promise<number[]> {
+  const arm = Arm.cached(executor, run.tokens.length, 1, decode ?? 'decode');
+  await arm.prefill(run.tokens.slice(0, run.promptLength), captureNothing);
+  const distances: number[] = [];
+  for (const [step, n] of run.lengths.entries()) {
+    const { logits } = await arm.step(run.tokens.slice(0, n), captureNothing);
+    distances.push(centredDistance(logits, run.logits[step]));
+  }
+  return distances;
 }

@@ -76,6 +76,12 @@ const usage: Case[] = [
     ['audit', model, '--precision', 'fp8'],
     /--precision: unknown precision "fp8", expected fp32/,
   ],
+  ['one slice of K', ['audit', model, '--kernels', 'split-k:1:fp32'], /unknown preset "split-k:1:fp32", expected ort/],
+  [
+    'more slices than columns',
+    ['capture', model, '--tokens', '1', '--kernels', 'split-k:4096:fp32'],
+    /--kernels split-k:4096:fp32: found 4096 slices of qkv, expected at most 64, what it sums over in this model/,
+  ],
   ['an unknown kernel preset', ['audit', model, '--kernels', 'magic'], /--kernels: unknown preset "magic"/],
   [
     'threads under a preset that needs one',

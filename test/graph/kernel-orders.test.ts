@@ -10,7 +10,7 @@ import { relativeDistance } from '../reference/compare.ts';
 import { removeCheckpoint, type TinyOptions, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
 
 const models: Record<string, TinyOptions> = {
-  'llama, multi-head': {},
+  'llama, multi-head, more keys than a block': { maxPositions: 80 },
   'mistral, grouped-query, window 8': { modelType: 'mistral', attention: 'gqa', seed: 2 },
   'gemma2, grouped-query, window 8, soft-caps': { modelType: 'gemma2', attention: 'gqa', seed: 3 },
   'qwen2, multi-query, biases': { modelType: 'qwen2', attention: 'mqa', seed: 4 },
@@ -44,7 +44,7 @@ const kernels: Record<string, GraphKernel> = {
   'a chunk longer than the sequence': { ...plain, splitKv: 64 },
 };
 // Longer than the window of 8, so that whole chunks of 4 are masked.
-const tokens = Array.from({ length: 21 }, (_, i) => (i * 37 + 5) % 96);
+const sequence = (length: number) => Array.from({ length }, (_, i) => (i * 37 + 5) % 96);
 
 async function open(model: string, precision: string): Promise<Executor> {
   const checkpoint = await openCheckpoint(dirs.get(model)!);
@@ -54,6 +54,7 @@ async function open(model: string, precision: string): Promise<Executor> {
 /** Every hook of all tokens in one pass, and of the newest in a step of one row behind a plain prefill. */
 async function passes(executor: Executor, kernel: StepKernel) {
   const capture = { hooks: new Set(selectHooks('all', executor.config).map(({ name }) => name)) };
+  const tokens = sequence(executor.config.maxPositions > 64 ? 70 : 21);
   const n = tokens.length;
   const whole = await forward(executor, { tokens, start: 0, cache: executor.newCache(n), kernel, capture });
   const cache = executor.newCache(n);

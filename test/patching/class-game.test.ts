@@ -69,7 +69,7 @@ describe.each(Object.keys(models))('%s', (model) => {
   test('all classes on the decode kernel are the cached arm', async () => {
     const executor = await open(model, 'fp32', resolveKernels('split-k:2:fp32'));
     const run = await forcedRun(executor, prompt, { steps: 4, ignoreEos: true });
-    const game = await playClasses(executor, run, 'cached', [everyClass]);
+    const game = await playClasses(executor, run, 'cached', { subsets: [everyClass] });
     const arm = Arm.cached(executor, run.tokens.length, 1);
     await arm.prefill(prompt, captureNothing);
     let expected = 0;
@@ -113,7 +113,7 @@ test('a step under a subset is the same whichever subsets are played with it', a
   const executor = await open('mistral', 'fp32', resolveKernels('ort-unpacked'));
   const run = await forcedRun(executor, prompt, { steps: 3, ignoreEos: true });
   const whole = await playClasses(executor, run, 'recomputed');
-  const some = await playClasses(executor, run, 'recomputed', oneAtATime);
+  const some = await playClasses(executor, run, 'recomputed', { subsets: oneAtATime, keepSessions: true });
   for (const [subset, worth] of some.worth) expect(worth).toBe(whole.worth.get(subset));
   expect([...some.worth.keys()]).toEqual([...oneAtATime]);
   await executor.release();
@@ -126,7 +126,7 @@ test('a history that is not the uncached arm’s fails the gate', async () => {
   stale.cache.copyFrom(run.cache, run.tokens.length);
   const { keys, values } = stale.cache.view(1, 4);
   stale.cache.write(1, 3, keys.slice(0, stale.cache.rowSize), values.slice(0, stale.cache.rowSize));
-  const game = await playClasses(executor, stale, 'recomputed', [0]);
+  const game = await playClasses(executor, stale, 'recomputed', { subsets: [0] });
   expect(gameGate(game, 'f32').passed).toBe(false);
   await executor.release();
 });
@@ -163,7 +163,7 @@ test.each(embeddedModels())(
     const executor = new Executor({ checkpoint, policy: resolvePolicy('fp16'), kernels, threads: 1 });
     const given = Array.from({ length: 36 }, (_, i) => (i * 37 + 5) % 512);
     const run = await forcedRun(executor, given, { steps: 12, ignoreEos: true });
-    const game = await playClasses(executor, run, 'cached', [0, everyClass]);
+    const game = await playClasses(executor, run, 'cached', { subsets: [0, everyClass] });
     expect(game.worth.get(0)).toBe(0);
     expect(game.worth.get(everyClass)).toBeGreaterThan(0);
     await executor.release();

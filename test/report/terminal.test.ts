@@ -107,6 +107,24 @@ First divergence
   });
 });
 
+describe('what removes a difference under kernels of a file', () => {
+  const removed = (kernels: string, matchedKernels: string | null) =>
+    render({ ...ort, kernels, matchedKernels })
+      .split('\n')
+      .find((line) => line.includes('removed by'));
+
+  test('is a preset of the prefill’s kernel, where one has a name', () => {
+    expect(removed('mine', 'ort-unpacked')).toContain('--kernels ort-unpacked --decode-rows 2');
+    expect(removed('mine', null)).toContain("the prefill's kernel and --decode-rows 2");
+    expect(removed('mine', 'mine')).toMatch(/removed by {5}--decode-rows 2/);
+  });
+
+  test('and only kernels of a GPU are called imitations', () => {
+    expect(render({ ...ort, kernels: 'mine', emulated: true })).toContain('mine imitates a GPU');
+    expect(render({ ...ort, kernels: 'placebo:1', emulated: false })).not.toContain('imitates');
+  });
+});
+
 describe('gates decide what is printed', () => {
   const failing = (name: string, measured: string) => ({
     ...ort,

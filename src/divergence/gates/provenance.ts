@@ -36,7 +36,7 @@ async function measure(context: GateContext): Promise<Measurement> {
   const dir = mkdtempSync(join(tmpdir(), 'kvlens-optimized-'));
   try {
     if (bytes <= dumpLimitBytes) return await inspect(context, context.executor, dir, 'every stage');
-    const twin = context.open({ checkpoint: reducedTwin(context.checkpoint, dir) });
+    const twin = context.open({ checkpoint: reducedTwin(context.checkpoint, dir, context.kernels) });
     try {
       return await inspect(context, twin, dir, 'every stage of a shape-reduced twin (weights above 256 MB)');
     } finally {

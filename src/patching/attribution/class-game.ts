@@ -37,12 +37,22 @@ export const oneAtATime: readonly ClassSet[] = [0, ...operationClasses.map((_, i
 
 const headBit = onlyClass(operationClasses.indexOf('head'));
 
-/** Play `subsets` on one prompt. Subsets that differ in the unembedding alone share their blocks. */
+export interface PlayOptions {
+  /** Default all 64. */
+  subsets?: readonly ClassSet[];
+  /**
+   * Keep the sessions of every subset for the next game: 33 times the memory of the model, without loading it again. They
+   * close with the executor's `release`.
+   */
+  keepSessions?: boolean;
+}
+
+/** Play the game on one prompt. Subsets that differ in the unembedding alone share their blocks. */
 export async function playClasses(
   executor: Executor,
   run: ForcedRun,
   history: GameHistory,
-  subsets: readonly ClassSet[] = everySubset,
+  { subsets = everySubset, keepSessions = false }: PlayOptions = {},
 ): Promise<ClassGame> {
   const worth = new Map<ClassSet, number>(subsets.map((subset) => [subset, 0]));
   const cache = executor.newCache(run.tokens.length);
@@ -60,7 +70,7 @@ export async function playClasses(
         worth.set(subset, worth.get(subset)! + centredDistance(logits, run.logits[step]));
       }
     }
-    await executor.releaseKernel(kernel);
+    if (!keepSessions) await executor.releaseKernel(kernel);
   }
   return { history, steps: run.lengths.length, worth };
 }

@@ -106,6 +106,32 @@ test.each([
   }
 });
 
+describe('permuted keys do not depend on how many there are', () => {
+  const permuted = parseKernels(
+    { name: 'keys', prefill: { classes: { values: { permute: 2 }, scores: { permute: 3 } } }, decode: {} },
+    'test',
+  );
+
+  // Below, at and beyond the ends of blocks of 64.
+  test.each(['llama', 'gemma2'] as const)('%s: lengths around 64 and 128', async (modelType) => {
+    const dir = writeTinyCheckpoint({ modelType, attention: 'gqa', maxPositions: 160, seed: 8 });
+    try {
+      for (const length of [61, 125]) {
+        const tokens = Array.from({ length }, (_, i) => (i * 37 + 5) % 96);
+        for (const precision of ['fp32', 'fp16']) {
+          const judged = await subject(dir, precision, {
+            ...{ prompt: { id: 'test', tokens }, maxSteps: 6, kernels: permuted },
+          });
+          const gates = await runGates(judged, 'run', ['null', 'prefix', 'full-patch']);
+          expect(gates.filter(({ passed }) => !passed)).toEqual([]);
+        }
+      }
+    } finally {
+      removeCheckpoint(dir);
+    }
+  });
+});
+
 test('an audit runs a fresh process under kernels that only their data describes', async () => {
   const judged = await subject(dirs.get('gemma2')!, 'fp16', { prompt, maxSteps: 2, kernels: inBothArms });
   const { passed, gates } = await audit(judged);

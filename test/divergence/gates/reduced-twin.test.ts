@@ -26,7 +26,7 @@ test('the twin has the model’s operators in every stage, and runs', async () =
   const checkpoint = await openCheckpoint(model);
   const options = { policy: resolvePolicy('fp16'), kernels: resolveKernels('folded'), threads: 1 };
   const original = new Executor({ ...options, checkpoint });
-  const twin = new Executor({ ...options, checkpoint: reducedTwin(checkpoint, dir) });
+  const twin = new Executor({ ...options, checkpoint: reducedTwin(checkpoint, dir, options.kernels) });
   const hooks = new Set(modelHooks({ layers: 2, modelType: 'llama' }).map(({ name }) => name));
   for (const stage of ['embed', { block: 0 }, { block: 1 }, 'unembed'] as const) {
     const expected = original.graph(stage, 'prefill', hooks).operators;
@@ -45,7 +45,7 @@ test.each([
 ] satisfies [string, TinyOptions][])('a twin of an expanded model has %s', async (_, options) => {
   const stored = writeTinyCheckpoint({ ...options, attention: 'gqa', headDim: 32 });
   const checkpoint = expandKeyValueHeads(await openCheckpoint(stored));
-  const executors = [checkpoint, reducedTwin(checkpoint, dir)].map(
+  const executors = [checkpoint, reducedTwin(checkpoint, dir, resolveKernels('ort'))].map(
     (each) =>
       new Executor({ checkpoint: each, policy: resolvePolicy('fp16'), kernels: resolveKernels('ort'), threads: 1 }),
   );
@@ -56,6 +56,15 @@ test.each([
   expect(logits).toHaveLength(3 * 64);
   await executors[1].release();
   removeCheckpoint(stored);
+});
+
+test('a twin is as large as its kernels have slices', async () => {
+  const checkpoint = await openCheckpoint(model);
+  const kernels = resolveKernels('split-k:100:storage');
+  const options = { policy: resolvePolicy('fp16'), kernels, threads: 1 };
+  const twin = new Executor({ ...options, checkpoint: reducedTwin(checkpoint, dir, kernels) });
+  const expected = new Executor({ ...options, checkpoint }).graph({ block: 0 }, 'decode', new Set()).operators;
+  expect(multisetDifference(twin.graph({ block: 0 }, 'decode', new Set()).operators, expected)).toBe('');
 });
 
 test('provenance of weights above 256 MB is measured on the twin, and says so', async () => {
