@@ -21,7 +21,15 @@ export type { DivergenceSummary, GateResult, Origin } from './divergence/summary
 export { InputError, InterruptedError, KvlensError, RunError, UsageError } from './errors.ts';
 export { type ExportOptions, exportGraphs } from './graph/export.ts';
 export { type HookDefinition, hookDefinitions, hookName, selectHooks } from './graph/hooks.ts';
-export { type KernelPreset, kernelPresets, resolveKernels } from './graph/kernels.ts';
+export {
+  type ClassKernel,
+  type GraphKernel,
+  type KernelPreset,
+  kernelPresets,
+  type OperationClass,
+  operationClasses,
+  resolveKernels,
+} from './graph/kernels.ts';
 export { policies, type RoundingPolicy, resolvePolicy } from './graph/rounding.ts';
 export { type Pulled, type PullOptions, type PullProgress, pull } from './hub/pull.ts';
 export { ActivationCache } from './model/activation-cache.ts';

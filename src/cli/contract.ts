@@ -128,6 +128,48 @@ const armResult = z.strictObject({
   stop: z.string().describe('eos or length'),
 });
 
+const horizon = z.strictObject({
+  horizon: count.describe('steps after the patched one'),
+  recovery: measure.nullable(),
+  low: measure.nullable().describe('95 %, bootstrap by prompt; null below two prompts'),
+  high: measure.nullable(),
+  recoveryKl: measure.nullable().describe('the same of the KL divergence: quadratic, not comparable'),
+  distanceBase: measure.describe('summed over prompts and steps, L2 of mean-centred logits'),
+  distancePatched: measure,
+  count: count.describe('prompts × steps that were measured'),
+  exact: count,
+  vacuous: count.describe('nothing to recover and nothing broken'),
+  harmful: count.describe('nothing to recover, but the patch made a difference'),
+  byConstruction: count.describe('could not come out otherwise'),
+});
+
+const cell = z.strictObject({
+  history: z.enum(['cached', 'recomputed']),
+  kernel: z.enum(['decode', 'prefill']),
+  patch: z.string().describe('what is patched, in words; none'),
+  recovery: measure
+    .nullable()
+    .describe('1 − Σ patched / Σ unpatched distance at the first horizon; null where there is nothing to recover'),
+  exact: z.boolean().describe('no logit differs from the uncached arm, in any step at the first horizon'),
+  hook: z.string(),
+  layer: z.int().describe('last layer that is patched; −1 for none'),
+  firstLayer: z.int(),
+  head: count.nullable(),
+  component: z.enum(['k', 'v', 'both', 'value']),
+  age: count.nullable().describe('of a grid by position: tokens before the newest one'),
+  count: count.describe('prompts × steps'),
+  unchanged: count.describe('of them: the patch changed no element'),
+  horizons: z.array(horizon),
+  tokens: z
+    .strictObject({
+      flips: count.describe('patched steps whose token was another than the uncached one'),
+      returned: count.describe('of them: with the patch it is the uncached one'),
+      follows: z.number().nullable().describe('mean tokens that follow the uncached arm, up to the largest horizon'),
+      followsBase: z.number().nullable().describe('the same without the patch'),
+    })
+    .describe('what becomes of the tokens'),
+});
+
 /** The result object of every command. */
 export const results = {
   models: z.strictObject({
@@ -218,6 +260,24 @@ export const results = {
     gates: z.array(gateResultSchema),
     hash: z.string().describe('how later runs on this machine quote this audit'),
     model: z.string(),
+  }),
+  patch: z.strictObject({
+    run: z.string().describe('the run directory'),
+    cells: z.array(cell).describe('empty if a harness gate or an exactness check failed'),
+    gates: gateResults.describe('the gates, and the exactness checks of the patch path'),
+    spec: z.string().describe('name of the spec'),
+    model: z.string(),
+    precision: z.string(),
+    kernels: z.string(),
+    strategy: z.string(),
+    decodeRows: count,
+    prompts: count,
+    steps: count.describe('decode steps of all prompts'),
+    patchedSteps: count.describe('decode steps at which something was patched'),
+    attribution: z
+      .array(z.strictObject({ part: z.string(), value: measure, share: measure.nullable() }))
+      .describe('Shapley values of parts of the history, if the spec asks for them'),
+    spotChecks: z.strictObject({ steps: count, failed: count }),
   }),
 } as const;
 

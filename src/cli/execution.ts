@@ -19,7 +19,9 @@ export interface Demand {
   /** Tokens of the longest sequence. */
   rows: number;
   /** Every token is given, so that the run can go layer by layer. */
-  givenTokens: boolean;
+  givenTokens?: boolean;
+  /** What needs all layers whatever is given, in a word. */
+  allLayers?: string;
 }
 
 /** Share of the memory at hand that a run may take if it is not told. */
@@ -32,7 +34,7 @@ const usableShare = 0.8;
 export function chooseExecution(
   checkpoint: Checkpoint,
   options: Pick<CommonOptions, 'policy' | 'workers' | 'maxMemory'>,
-  { rows, givenTokens }: Demand,
+  { rows, givenTokens = false, allLayers }: Demand,
 ): Execution {
   const { policy, workers } = options;
   const limit = options.maxMemory ?? usableMemory();
@@ -42,6 +44,12 @@ export function chooseExecution(
   if (resident <= limit) {
     const fitting = Math.min(workers, 1 + Math.floor((limit - resident) / perWorker));
     return { execution: 'resident', workers: fitting, note: `memory: ${estimate}: all layers loaded` };
+  }
+  if (allLayers !== undefined) {
+    throw new InputError(
+      `${source}: ${checkpoint.name} takes ${estimate}, and ${allLayers} needs all layers`,
+      'raise --max-memory',
+    );
   }
   if (!givenTokens) {
     throw new InputError(

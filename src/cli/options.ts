@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { UsageError } from '../errors.ts';
-import { type KernelPreset, resolveKernels } from '../graph/kernels.ts';
+import { type KernelPreset, kernelNames, resolveKernels } from '../graph/kernels.ts';
 import { type RoundingPolicy, resolvePolicy } from '../graph/rounding.ts';
 import { resolveStrategy, type Strategy } from '../model/sampling/index.ts';
 import { defaultTemplate } from '../study/prompts.ts';
@@ -63,7 +63,7 @@ const definitions = {
   },
   kernels: {
     flags: '--kernels <PRESET>',
-    description: 'shapes of the matmuls in prefill and decode',
+    description: `shapes and summation order of the matmuls in prefill and decode: ${kernelNames}, or a FILE.json`,
     read: nonEmpty('kernels', 'a kernel preset'),
     fallback: 'ort',
   },
@@ -140,7 +140,7 @@ const definitions = {
     description: 'folder for the results; it must be new or empty',
     read: nonEmpty('out', 'a folder'),
   },
-  resume: { flags: '--resume', description: 'no effect yet: an unfinished run cannot be continued' },
+  resume: { flags: '--resume', description: 'go on with the unfinished run in --out (patch)' },
   json: { flags: '--json', description: 'print exactly one JSON object' },
   quiet: { flags: '--quiet', description: 'no progress and no notes on stderr' },
 } satisfies Record<string, Definition>;

@@ -12,6 +12,8 @@ export interface RunFacts {
   model: string;
   precision: string;
   kernels: string;
+  matchedKernels: string | null;
+  emulated: boolean;
   strategy: string;
   decodeRows: number;
   unit: StorageType;

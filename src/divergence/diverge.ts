@@ -7,6 +7,7 @@
 import { referenceTo } from '../checkpoint/expand-kv.ts';
 import { InterruptedError } from '../errors.ts';
 import { type Hook, selectHooks } from '../graph/hooks.ts';
+import { isEmulated, matchedKernels } from '../graph/kernels.ts';
 import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
 import { describeFault } from '../model/faults.ts';
 import { strategyName } from '../model/sampling/index.ts';
@@ -15,12 +16,12 @@ import { runGates } from './gates/index.ts';
 import { runIdentity, runProvenance } from './identity.ts';
 import { type LayerMajorResult, runLayerMajor } from './layer-major.ts';
 import { oracleState } from './oracle.ts';
+import { openPromptPool, promptInput } from './prompt-runner.ts';
 import type { PromptResult } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
 import { RunTables } from './run-tables.ts';
 import { standInHolds } from './stand-in.ts';
 import type { DivergenceSummary, GateResult } from './summary.ts';
-import { openPromptPool } from './worker-pool.ts';
 
 /** How far a run is. */
 export interface DivergeProgress {
@@ -60,6 +61,8 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
     model: checkpoint.name,
     precision: policy.name,
     kernels: kernels.name,
+    matchedKernels: matchedKernels(kernels),
+    emulated: isEmulated(kernels),
     strategy: strategyName(strategy),
     decodeRows: options.decodeRows,
     unit: typeAt(policy, 'residual'),
@@ -150,7 +153,7 @@ async function runResident(options: DivergeOptions, hooks: readonly Hook[], star
       state.done += 1;
       report('prompts');
     };
-    await pool.runInOrder(prompts, taken, options.signal);
+    await pool.runInOrder(prompts.map(promptInput), taken, options.signal);
   } finally {
     await pool.close();
   }

@@ -155,7 +155,7 @@ export class PromptRun {
   private newArms(): Arms {
     const { executor, decodeRows, faults } = this.options;
     return {
-      cached: Arm.cached(executor, this.capacity, decodeRows, faults),
+      cached: Arm.cached(executor, this.capacity, decodeRows, 'decode', faults),
       uncached: Arm.uncached(executor, this.capacity, this.plan, Math.max(2, decodeRows)),
       cachedLogits: [],
       uncachedLogits: [],

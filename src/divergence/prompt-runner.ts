@@ -7,6 +7,7 @@ import { Executor } from '../model/executor.ts';
 import { openOracle } from './oracle.ts';
 import { type PromptInput, type PromptRunOptions, runPrompt } from './prompt-run.ts';
 import type { PromptResult } from './rows.ts';
+import { openPool, type Pool, type Runner } from './worker-pool.ts';
 
 /** A run's settings as plain data, so that they can be sent to a thread. */
 export interface RunnerConfig extends Omit<PromptRunOptions, 'executor' | 'oracle' | 'hooks'> {
@@ -18,9 +19,16 @@ export interface RunnerConfig extends Omit<PromptRunOptions, 'executor' | 'oracl
   hooks: string;
 }
 
-export interface PromptRunner {
-  run(prompt: PromptInput): Promise<PromptResult>;
-  close(): Promise<void>;
+export type PromptRunner = Runner<PromptInput, PromptResult>;
+
+/** A pool of `workers` threads that run prompts. */
+export function openPromptPool(config: RunnerConfig, workers: number): Pool<PromptInput, PromptResult> {
+  return openPool({ config, workers, open: openPromptRunner, script: new URL('./prompt-worker.js', import.meta.url) });
+}
+
+/** What a thread is sent of a prompt. */
+export function promptInput({ id, index, tokens, continuation }: PromptInput): PromptInput {
+  return { id, index, tokens, continuation };
 }
 
 /** Open a runner. */

@@ -78,6 +78,10 @@ export interface DivergenceSummary {
   model: string;
   precision: string;
   kernels: string;
+  /** A preset whose decode steps run this one's prefill kernel too, by name; null where none has a name. */
+  matchedKernels: string | null;
+  /** The graphs imitate kernels that the runtime does not have. */
+  emulated: boolean;
   strategy: string;
   decodeRows: number;
   /** Faults planted in the cached arm, in words; none in an honest run. */

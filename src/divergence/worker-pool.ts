@@ -1,59 +1,68 @@
-/** Run prompts in worker threads, each owning its sessions; hand the results back in the order of the prompts. */
+/** Run a job per prompt in worker threads, each owning its sessions; hand the results back in the order of the jobs. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { type MessagePort, Worker } from 'node:worker_threads';
 import { type ExitCode, exitCodes, InputError, KvlensError } from '../errors.ts';
-import type { PromptInput } from './prompt-run.ts';
-import { openPromptRunner, type PromptRunner, type RunnerConfig } from './prompt-runner.ts';
-import type { PromptResult } from './rows.ts';
+
+/** Runs jobs one after the other; opened once per thread. */
+export interface Runner<Job, Result> {
+  run(job: Job): Promise<Result>;
+  close(): Promise<void>;
+}
 
 /** What a worker answers. */
-export type WorkerReply =
-  | { result: PromptResult }
+type WorkerReply<Result> =
+  | { result: Result }
   | { error: { message: string; hint?: string; exitCode: ExitCode | null } };
 
-/** Prompts that may wait, finished, for an earlier one: bounds memory. */
+/** What a pool runs. Configuration, jobs and results cross threads: they are plain data. */
+export interface PoolOptions<Config, Job, Result> {
+  config: Config;
+  workers: number;
+  open(config: Config): Promise<Runner<Job, Result>>;
+  /** The worker's script in the build, which serves the same `open`. */
+  script: URL;
+}
+
+/** Results that may wait, finished, for an earlier one: bounds memory. */
 const aheadPerWorker = 3;
 
-export interface PromptPool {
-  /** Run all prompts; `take` is called in their order. Stops handing out prompts when `signal` fires. */
-  runInOrder(
-    prompts: readonly PromptInput[],
-    take: (result: PromptResult) => void,
-    signal?: AbortSignal,
-  ): Promise<void>;
+export interface Pool<Job, Result> {
+  /** Run all jobs; `take` is called in their order. Stops handing out jobs when `signal` fires. */
+  runInOrder(jobs: readonly Job[], take: (result: Result) => void, signal?: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
 /** A pool of `workers` threads; one worker runs in this thread. */
-export function openPromptPool(config: RunnerConfig, workers: number): PromptPool {
-  const file = workerFile();
-  const lanes: Lane[] =
+export function openPool<Config, Job, Result>(options: PoolOptions<Config, Job, Result>): Pool<Job, Result> {
+  const { config, workers, open } = options;
+  const file = workerFile(options.script);
+  const lanes: Runner<Job, Result>[] =
     workers > 1 && file !== null
-      ? Array.from({ length: workers }, () => new ThreadLane(file, config))
-      : [new OwnLane(config)];
+      ? Array.from({ length: workers }, () => new ThreadLane<Config, Job, Result>(file, config))
+      : [new OwnLane(open(config))];
   return {
-    runInOrder: (prompts, take, signal) => runInOrder(lanes, prompts, take, signal),
+    runInOrder: (jobs, take, signal) => runInOrder(lanes, jobs, take, signal),
     close: async () => {
       await Promise.all(lanes.map((lane) => lane.close()));
     },
   };
 }
 
-/** The worker's script: beside this file in the build; sources are run by tools that threads do not inherit. */
-function workerFile(): string | null {
+/** Beside the module that names it in the build; sources are run by tools that threads do not inherit. */
+function workerFile(script: URL): string | null {
   if (!import.meta.url.endsWith('.js')) return null;
-  const file = fileURLToPath(new URL('./prompt-worker.js', import.meta.url));
+  const file = fileURLToPath(script);
   return existsSync(file) ? file : null;
 }
 
-async function runInOrder(
-  lanes: readonly Lane[],
-  prompts: readonly PromptInput[],
-  take: (result: PromptResult) => void,
+async function runInOrder<Job, Result>(
+  lanes: readonly Runner<Job, Result>[],
+  jobs: readonly Job[],
+  take: (result: Result) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  const finished = new Map<number, PromptResult>();
+  const finished = new Map<number, { result: Result }>();
   let next = 0;
   let taken = 0;
   let failure: unknown;
@@ -61,19 +70,18 @@ async function runInOrder(
   const wake = () => {
     for (const resume of waiting.splice(0)) resume();
   };
-  const work = async (lane: Lane) => {
-    while (next < prompts.length && !signal?.aborted && failure === undefined) {
+  const work = async (lane: Runner<Job, Result>) => {
+    while (next < jobs.length && !signal?.aborted && failure === undefined) {
       if (next >= taken + lanes.length * aheadPerWorker) {
         await new Promise<void>((resolve) => waiting.push(resolve));
         continue;
       }
       const at = next++;
-      const { id, index, tokens, continuation } = prompts[at];
-      finished.set(at, await lane.run({ id, index, tokens, continuation }));
-      for (let result = finished.get(taken); result; result = finished.get(taken)) {
+      finished.set(at, { result: await lane.run(jobs[at]) });
+      for (let ready = finished.get(taken); ready; ready = finished.get(taken)) {
         finished.delete(taken);
         taken += 1;
-        take(result);
+        take(ready.result);
       }
       wake();
     }
@@ -89,40 +97,38 @@ async function runInOrder(
   if (failure !== undefined) throw failure;
 }
 
-interface Lane {
-  run(prompt: PromptInput): Promise<PromptResult>;
-  close(): Promise<void>;
-}
+/** Runs jobs in this thread. */
+class OwnLane<Job, Result> implements Runner<Job, Result> {
+  private readonly runner: Promise<Runner<Job, Result>>;
 
-/** Runs prompts in this thread. */
-class OwnLane implements Lane {
-  private readonly runner: Promise<PromptRunner>;
-
-  constructor(config: RunnerConfig) {
-    this.runner = openPromptRunner(config);
+  constructor(runner: Promise<Runner<Job, Result>>) {
+    this.runner = runner;
+    // Reported with the first job, not as an unhandled rejection.
+    runner.catch(() => undefined);
   }
 
-  async run(prompt: PromptInput): Promise<PromptResult> {
-    // Sessions run synchronously: let signals and progress through between prompts.
+  async run(job: Job): Promise<Result> {
+    // Sessions run synchronously: let signals and progress through between jobs.
     await new Promise((resolve) => setImmediate(resolve));
-    return (await this.runner).run(prompt);
+    return (await this.runner).run(job);
   }
 
   async close(): Promise<void> {
-    await (await this.runner).close();
+    const runner = await this.runner.catch(() => null);
+    await runner?.close();
   }
 }
 
-/** Runs prompts in a thread of its own, one at a time. */
-class ThreadLane implements Lane {
+/** Runs jobs in a thread of its own, one at a time. */
+class ThreadLane<Config, Job, Result> implements Runner<Job, Result> {
   private readonly worker: Worker;
 
-  constructor(file: string, config: RunnerConfig) {
+  constructor(file: string, config: Config) {
     this.worker = new Worker(file, { workerData: config });
     this.worker.setMaxListeners(0);
   }
 
-  run(prompt: PromptInput): Promise<PromptResult> {
+  run(job: Job): Promise<Result> {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         this.worker.off('message', onMessage);
@@ -130,14 +136,14 @@ class ThreadLane implements Lane {
         settle();
       };
       const onError = (error: Error) => finish(() => reject(error));
-      const onMessage = (reply: WorkerReply) =>
+      const onMessage = (reply: WorkerReply<Result>) =>
         finish(() => {
           if ('result' in reply) resolve(reply.result);
           else reject(revive(reply.error));
         });
       this.worker.on('message', onMessage);
       this.worker.on('error', onError);
-      this.worker.postMessage(prompt);
+      this.worker.postMessage(job);
     });
   }
 
@@ -146,7 +152,31 @@ class ThreadLane implements Lane {
   }
 }
 
-function revive({ message, hint, exitCode }: Extract<WorkerReply, { error: unknown }>['error']): Error {
+function revive({ message, hint, exitCode }: Extract<WorkerReply<never>, { error: unknown }>['error']): Error {
   if (exitCode === null) return new Error(message);
   return exitCode === exitCodes.input ? new InputError(message, hint) : new KvlensError(message, exitCode, hint);
+}
+
+/** The whole of a worker's script: answer every job on `port`. */
+export function serveJobs<Job, Result>(port: MessagePort | null, runner: Promise<Runner<Job, Result>>): void {
+  if (!port) throw new Error('a worker script runs in a worker thread');
+  // The error is reported with the first job, not as an unhandled rejection.
+  runner.catch(() => undefined);
+  port.on('message', async (job: Job) => {
+    port.postMessage(await answer(runner, job));
+  });
+}
+
+async function answer<Job, Result>(runner: Promise<Runner<Job, Result>>, job: Job): Promise<WorkerReply<Result>> {
+  try {
+    return { result: await (await runner).run(job) };
+  } catch (error) {
+    if (error instanceof KvlensError) {
+      const { message, hint, exitCode } = error;
+      return { error: { message, exitCode, ...(hint === undefined ? {} : { hint }) } };
+    }
+    return {
+      error: { message: error instanceof Error ? (error.stack ?? error.message) : String(error), exitCode: null },
+    };
+  }
 }

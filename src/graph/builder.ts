@@ -6,12 +6,12 @@
  * emitted and the operators of the optimized graph can be predicted exactly (the provenance gate).
  */
 import { relative, sep } from 'node:path';
-import type { Checkpoint, ModelConfig, TensorDtype } from '../checkpoint/types.ts';
-import { InputError } from '../errors.ts';
+import type { Checkpoint, ModelConfig, TensorDtype, TensorInfo } from '../checkpoint/types.ts';
+import { InputError, UsageError } from '../errors.ts';
 import { roundTo } from '../numerics/half.ts';
 import { contains, type StorageType } from '../numerics/types.ts';
 import { type Axis, findHook } from './hooks.ts';
-import type { GraphKernel } from './kernels.ts';
+import { type GraphKernel, patchRefusal } from './kernels.ts';
 import {
   type AttributeProto,
   attributeTypes,
@@ -98,7 +98,12 @@ export class GraphBuilder {
   private readonly folded = new Map<string, Value>();
   private counter = 0;
 
+  /** @throws UsageError for a patch point that graphs of this kernel do not have. */
   constructor(options: GraphOptions) {
+    for (const hook of options.patchPoints) {
+      const refusal = patchRefusal(options.kernel, hook);
+      if (refusal !== null) throw new UsageError(refusal);
+    }
     this.options = options;
     this.config = options.checkpoint.config;
     this.policy = options.policy;
@@ -136,17 +141,31 @@ export class GraphBuilder {
     return this.scalar(roundTo(typeAt(this.policy, place), value));
   }
 
-  /** An int64 vector, for shapes and split sizes. */
-  integers(values: number[]): Value {
+  /** An int64 vector, for shapes, split sizes and orders; a long one has a name of its own. */
+  integers(values: number[], ownName = `int64_${values.join('_')}`): Value {
     const data = new BigInt64Array(values.map(BigInt));
-    const name = this.intern(`int64_${values.join('_')}`, 'int64', [values.length], new Uint8Array(data.buffer));
+    const name = this.intern(ownName, 'int64', [values.length], new Uint8Array(data.buffer));
     return { name, type: this.compute, constant: true };
+  }
+
+  /** An int64 scalar: gathering at it drops the axis. */
+  index(value: number): Value {
+    const data = new BigInt64Array([BigInt(value)]);
+    return {
+      name: this.intern(`index_${value}`, 'int64', [], new Uint8Array(data.buffer)),
+      type: this.compute,
+      constant: true,
+    };
+  }
+
+  /** Columns of a stored matrix: what a linear layer sums over. */
+  columns(key: string): number {
+    return this.tensor(key).shape[1];
   }
 
   /** A checkpoint tensor as it lies on disk, not yet converted. */
   stored(key: string): Value {
-    const tensor = this.options.checkpoint.tensors.get(key);
-    if (!tensor) throw new InputError(`${this.options.checkpoint.dir}: tensor ${key} is missing`);
+    const tensor = this.tensor(key);
     if (!this.initializers.has(key)) {
       const location = relative(this.options.checkpoint.weightsRoot, tensor.file).split(sep).join('/');
       this.initializers.set(key, {
@@ -264,6 +283,12 @@ export class GraphBuilder {
       bindings: this.bindings,
       operators: this.operators,
     };
+  }
+
+  private tensor(key: string): TensorInfo {
+    const tensor = this.options.checkpoint.tensors.get(key);
+    if (!tensor) throw new InputError(`${this.options.checkpoint.dir}: tensor ${key} is missing`);
+    return tensor;
   }
 
   private cast(x: Value, type: StorageType): Value {

@@ -10,7 +10,14 @@ import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
 import { buildSingle, buildStage, type Stage } from './build.ts';
 import type { BuiltGraph } from './builder.ts';
 import { selectHooks } from './hooks.ts';
-import type { GraphKernel, KernelPreset } from './kernels.ts';
+import {
+  type GraphKernel,
+  type KernelPreset,
+  kernelSignature,
+  kernelsSchema,
+  operationClasses,
+  stageClasses,
+} from './kernels.ts';
 import { encodeModel } from './onnx/codec.ts';
 import { policySchema, type RoundingPolicy } from './rounding.ts';
 
@@ -53,8 +60,8 @@ export const graphManifestSchema = z.strictObject({
   architecture: z.string(),
   layout: z.enum(['per-layer', 'single-file']),
   policy: policySchema,
-  /** Name of the kernel preset. */
-  kernels: z.string(),
+  /** Name of the kernel preset; the preset itself where it has no name of kvlens's own. */
+  kernels: z.union([z.string(), kernelsSchema]),
   hooks: z.string(),
   checkpoint: z.strictObject({
     /** From the graph folder to the checkpoint folder, with forward slashes. */
@@ -74,15 +81,23 @@ export function exportGraphs(options: ExportOptions): GraphFile[] {
   const { checkpoint, kernels, singleFile } = options;
   const { config } = checkpoint;
   const stages: (Stage | 'model')[] = singleFile ? ['model'] : modelStages(config);
-  const same = JSON.stringify(kernels.prefill.attention) === JSON.stringify(kernels.decode.attention);
   return stages.flatMap((stage) => {
     const name = typeof stage === 'string' ? stage : `block_${stage.block}`;
-    if (same) return [graphFile(`${name}.onnx`, build(stage, kernels.prefill, options), ['prefill', 'decode'])];
+    if (sameGraph(kernels, stage))
+      return [graphFile(`${name}.onnx`, build(stage, kernels.prefill, options), ['prefill', 'decode'])];
     return [
       graphFile(`${name}_prefill.onnx`, build(stage, kernels.prefill, options), ['prefill']),
       graphFile(`${name}_decode.onnx`, build(stage, kernels.decode, options), ['decode']),
     ];
   });
+}
+
+/** True if prefill and decode run one graph: how weights are packed is no part of it. */
+function sameGraph({ prefill, decode }: KernelPreset, stage: Stage | 'model'): boolean {
+  const kind = typeof stage === 'string' ? stage : 'block';
+  const classes = kind === 'model' ? operationClasses : stageClasses[kind];
+  const of = (kernel: GraphKernel) => kernelSignature({ ...kernel, prepack: true }, classes);
+  return of(prefill) === of(decode);
 }
 
 function modelStages({ layers }: ModelConfig): Stage[] {

@@ -216,16 +216,17 @@ export function canonicalHookName(name: string): string {
 /**
  * The hooks that GLOB selects: `core`, `all`, or names and globs separated by commas (`*` matches dots too).
  * Opt-in hooks are selected only by a glob that names them without a trailing `*`.
+ * @param source where the globs come from, for the error
  * @throws UsageError if a part selects nothing.
  */
-export function selectHooks(globs: string, model: HookedModel): Hook[] {
+export function selectHooks(globs: string, model: HookedModel, source = '--hooks'): Hook[] {
   const hooks = modelHooks(model);
   const chosen = new Set<Hook>();
   for (const part of globs.split(',').map((text) => text.trim())) {
     const matches = hooks.filter((hook) => matchesGlob(part, hook));
     if (matches.length === 0) {
       throw new UsageError(
-        `--hooks: "${part}" matches no hook of this model, expected core, all, or a name such as blocks.0.hook_resid_post`,
+        `${source}: "${part}" matches no hook of this model, expected core, all, or a name such as blocks.0.hook_resid_post`,
         `layers are 0 … ${model.layers - 1}; "*" matches dots too`,
       );
     }

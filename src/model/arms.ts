@@ -9,7 +9,7 @@
  */
 
 import type { FloatArray } from './arrays.ts';
-import type { Activations, Capture, Executor, KernelRole, Rows } from './executor.ts';
+import type { Activations, Capture, Executor, Rows, StepKernel } from './executor.ts';
 import { type Fault, PlantedFaults } from './faults.ts';
 import type { KVCache } from './kv-cache.ts';
 import { forward } from './plans.ts';
@@ -41,11 +41,17 @@ export interface ResumeAt {
 /** How the uncached arm is computed. */
 export type UncachedPlan = 'recompute' | 'stand-in';
 
+/** Kernels of the prompt's pass and of the steps after it. */
+interface ArmKernels {
+  prefill: StepKernel;
+  step: StepKernel;
+}
+
 /** One arm of one prompt: a cache and a rule for which rows a step runs. */
 export class Arm {
   readonly cache: KVCache;
   private readonly executor: Executor;
-  private readonly kernel: KernelRole;
+  private readonly kernels: ArmKernels;
   private readonly rows: number;
   private readonly faults: PlantedFaults | null;
   private promptLength = 0;
@@ -53,50 +59,60 @@ export class Arm {
   private constructor(
     executor: Executor,
     capacity: number,
-    kernel: KernelRole,
+    kernels: ArmKernels,
     rows: number,
     faults: PlantedFaults | null = null,
   ) {
     this.executor = executor;
     this.cache = executor.newCache(capacity);
-    this.kernel = kernel;
+    this.kernels = kernels;
     this.rows = rows;
     this.faults = faults;
   }
 
   /**
    * The cached arm: `decodeRows` rows are run at each step, overwriting the cache.
+   * @param decode kernel of the steps after the prompt
    * @param faults planted in this arm's state
-   * @param kernel another kernel for its steps than the preset's for decoding
    */
   static cached(
     executor: Executor,
     capacity: number,
     decodeRows: number,
+    decode: StepKernel = 'decode',
     faults: readonly Fault[] = [],
-    kernel: KernelRole = 'decode',
   ): Arm {
     const planted = faults.length === 0 ? null : new PlantedFaults(faults, executor);
-    return new Arm(executor, capacity, kernel, decodeRows, planted);
+    return new Arm(executor, capacity, { prefill: 'prefill', step: decode }, decodeRows, planted);
   }
 
   /** An arm that goes on after the first `length` tokens of this one, with a copy of their rows. */
   fork(capacity: number, length: number): Arm {
-    const { executor, kernel, rows, faults, promptLength } = this;
-    const arm = new Arm(executor, capacity, kernel, rows, faults?.fork(executor) ?? null);
+    const { executor, kernels, rows, faults, promptLength } = this;
+    const arm = new Arm(executor, capacity, kernels, rows, faults?.fork(executor) ?? null);
     arm.cache.copyFrom(this.cache, length);
     arm.promptLength = promptLength;
     return arm;
   }
 
-  /** The uncached arm, recomputed in full or through its stand-in of `standInRows` ≥ 2 rows. */
-  static uncached(executor: Executor, capacity: number, plan: UncachedPlan, standInRows = 2): Arm {
-    return new Arm(executor, capacity, 'prefill', plan === 'recompute' ? Number.POSITIVE_INFINITY : standInRows);
+  /**
+   * The uncached arm, recomputed in full or through its stand-in of `standInRows` ≥ 2 rows.
+   * @param kernel of every pass
+   */
+  static uncached(
+    executor: Executor,
+    capacity: number,
+    plan: UncachedPlan,
+    standInRows = 2,
+    kernel: StepKernel = 'prefill',
+  ): Arm {
+    const rows = plan === 'recompute' ? Number.POSITIVE_INFINITY : standInRows;
+    return new Arm(executor, capacity, { prefill: kernel, step: kernel }, rows);
   }
 
-  /** Run the whole prompt: step 0, with the preset's prefill kernel in both arms. */
+  /** Run the whole prompt: step 0, with the preset's prefill kernel in both arms unless the arm has one of its own. */
   prefill(tokens: readonly number[], capture: Capture): Promise<ArmStep> {
-    return this.run(tokens, 0, 'prefill', capture);
+    return this.run(tokens, 0, this.kernels.prefill, capture);
   }
 
   /**
@@ -104,7 +120,7 @@ export class Arm {
    * not run: the caller has written their rows to the cache.
    */
   step(tokens: readonly number[], capture: Capture, resume?: ResumeAt): Promise<ArmStep> {
-    return this.run(tokens, this.rowsOf(tokens.length).start, this.kernel, capture, resume);
+    return this.run(tokens, this.rowsOf(tokens.length).start, this.kernels.step, capture, resume);
   }
 
   /** The rows a step of n tokens runs. */
@@ -116,12 +132,12 @@ export class Arm {
   private async run(
     tokens: readonly number[],
     start: number,
-    kernel: KernelRole,
+    kernel: StepKernel,
     capture: Capture,
     resume?: ResumeAt,
   ): Promise<ArmStep> {
     const n = tokens.length;
-    if (start === 0 && kernel === 'prefill' && this.promptLength === 0) this.promptLength = n;
+    if (start === 0 && this.promptLength === 0) this.promptLength = n;
     this.faults?.beforeRead(this.cache, this.executor.blocks, start);
     const result = await forward(this.executor, {
       tokens: tokens.slice(start),

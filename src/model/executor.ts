@@ -8,7 +8,7 @@ import { UsageError } from '../errors.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
 import type { BuiltGraph, HookBinding } from '../graph/builder.ts';
 import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
-import type { GraphKernel, KernelPreset } from '../graph/kernels.ts';
+import { type GraphKernel, type KernelPreset, kernelSignature, stageClasses } from '../graph/kernels.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
 import { type FloatArray, floatData, floatTensor } from './arrays.ts';
@@ -45,8 +45,11 @@ export interface Patch {
   value: { data: FloatArray; dims: number[] };
 }
 
-/** Which kernel of the preset a step uses. */
+/** A kernel of the preset. */
 export type KernelRole = 'prefill' | 'decode';
+
+/** Which kernel a step uses: one of the preset's, or one of its own. */
+export type StepKernel = KernelRole | GraphKernel;
 
 /** The rows a step runs: absolute positions start … start + count − 1. */
 export interface Rows {
@@ -140,6 +143,8 @@ export class Executor {
   private readonly sessions = new Map<string, { stage: Stage; loaded: Promise<LoadedGraph> }>();
   /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
   private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
+  private readonly kernelNumbers = new WeakMap<GraphKernel, Partial<Record<keyof typeof stageClasses, number>>>();
+  private readonly signatures = new Map<string, number>();
   private tables: RotaryTables | undefined;
   private masks = new Map<string, Tensor>();
   /** How often a block ran so many rows after so many, and the unembedding so many: what a run's arithmetic is made of. */
@@ -166,7 +171,7 @@ export class Executor {
   }
 
   /** Residual rows of `tokens`: [1, pos, d_model]. */
-  async embed(tokens: readonly number[], kernel: KernelRole, capture: Capture): Promise<BlockOutput['activations']> {
+  async embed(tokens: readonly number[], kernel: StepKernel, capture: Capture): Promise<BlockOutput['activations']> {
     const ids = new Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]);
     return this.run('embed', kernel, { [inputNames.tokens]: ids }, capture, ['hook_embed']);
   }
@@ -179,7 +184,7 @@ export class Executor {
     residual: FloatArray,
     rows: Rows,
     history: History,
-    kernel: KernelRole,
+    kernel: StepKernel,
     capture: Capture,
   ): Promise<BlockOutput> {
     const { hiddenSize, kvHeads, headDim } = this.config;
@@ -200,7 +205,7 @@ export class Executor {
   }
 
   /** Final norm and logits of residual rows [1, count, d_model]. */
-  async unembed(residual: FloatArray, count: number, kernel: KernelRole, capture: Capture): Promise<Activations> {
+  async unembed(residual: FloatArray, count: number, kernel: StepKernel, capture: Capture): Promise<Activations> {
     const { hiddenSize, layers } = this.config;
     this.passes.unembed.add(count, 0);
     const feeds = { [hookName('resid_post', layers - 1)]: floatTensor(residual, [1, count, hiddenSize]) };
@@ -210,7 +215,7 @@ export class Executor {
   /** The graph a step of this stage would run, with exactly these hooks and patch points. */
   graph(
     stage: Stage,
-    kernel: KernelRole,
+    kernel: StepKernel,
     hooks: ReadonlySet<string>,
     patchPoints: ReadonlySet<string> = noHooks,
   ): BuiltGraph {
@@ -219,7 +224,7 @@ export class Executor {
   }
 
   /** How sessions of this executor are opened. */
-  sessionOptions(kernel: KernelRole): SessionOptions {
+  sessionOptions(kernel: StepKernel): SessionOptions {
     const { checkpoint, threads } = this.options;
     return { threads, prepack: this.kernel(kernel).prepack, weightsRoot: checkpoint.weightsRoot };
   }
@@ -228,7 +233,7 @@ export class Executor {
    * Load a graph as this executor loads its own; the caller releases it.
    * @param optimizedModelPath where to write the graph that really runs, if wanted.
    */
-  openGraph(graph: BuiltGraph, kernel: KernelRole, optimizedModelPath?: string): Promise<GraphSession> {
+  openGraph(graph: BuiltGraph, kernel: StepKernel, optimizedModelPath?: string): Promise<GraphSession> {
     return GraphSession.open(graph, {
       ...this.sessionOptions(kernel),
       ...(optimizedModelPath === undefined ? {} : { optimizedModelPath }),
@@ -258,8 +263,22 @@ export class Executor {
     return [hookName('resid_post', layer), inputNames.newKeys(layer), inputNames.newValues(layer)];
   }
 
-  private kernel(role: KernelRole): GraphKernel {
-    return role === 'prefill' ? this.kernels.prefill : this.kernels.decode;
+  private kernel(kernel: StepKernel): GraphKernel {
+    return typeof kernel === 'string' ? this.kernels[kernel] : kernel;
+  }
+
+  /** A number per kernel that computes a stage in its own way, looked up by the object so that a step writes no text. */
+  private kernelNumber(kernel: StepKernel, stage: Stage): number {
+    const of = this.kernel(kernel);
+    const kind = typeof stage === 'string' ? stage : 'block';
+    const numbers = this.kernelNumbers.get(of) ?? {};
+    const known = numbers[kind];
+    if (known !== undefined) return known;
+    const signature = kernelSignature(of, stageClasses[kind]);
+    const number = this.signatures.get(signature) ?? this.signatures.size;
+    this.signatures.set(signature, number);
+    this.kernelNumbers.set(of, { ...numbers, [kind]: number });
+    return number;
   }
 
   /** What depends on positions alone: rotary rows and the mask of these rows, in a layer of this window. */
@@ -298,7 +317,7 @@ export class Executor {
 
   private async run(
     stage: Stage,
-    kernel: KernelRole,
+    kernel: StepKernel,
     feeds: Feeds,
     { hooks, patches = [] }: Capture,
     always: readonly string[],
@@ -320,7 +339,7 @@ export class Executor {
 
   private fetch(
     stage: Stage,
-    kernel: KernelRole,
+    kernel: StepKernel,
     hooks: ReadonlySet<string>,
     always: readonly string[],
     patches: readonly Patch[],
@@ -335,7 +354,7 @@ export class Executor {
       return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
     };
     if (patches.length > 0) return make();
-    const slot = `${stageKey(stage)}|${kernel}`;
+    const slot = `${stageKey(stage)}|${this.kernelNumber(kernel, stage)}`;
     const known = this.recent.get(hooks)?.get(slot);
     if (known) return known;
     const made = make();
@@ -344,10 +363,10 @@ export class Executor {
     return made;
   }
 
-  /** The session of this stage with these outputs and patch points: opened once, shared by both roles. */
+  /** The session of this stage with these outputs and patch points: opened once, shared by equal kernels. */
   private openSession(
     stage: Stage,
-    kernel: KernelRole,
+    kernel: StepKernel,
     hooks: ReadonlySet<string>,
     always: readonly string[],
     patches: readonly Patch[],
@@ -358,8 +377,8 @@ export class Executor {
     // Rows attention reads are views of the cache; only a patched graph has to say what it really read.
     if (patches.length === 0) for (const name of own) if (isCacheHook(name)) own.delete(name);
     const points = new Set(patches.map((patch) => patch.hook));
-    const { attention, prepack } = this.kernel(kernel);
-    const key = [stageKey(stage), attention, prepack, [...own].sort().join(), [...points].sort().join()].join('|');
+    const number = this.kernelNumber(kernel, stage);
+    const key = [stageKey(stage), number, [...own].sort().join(), [...points].sort().join()].join('|');
     const known = this.sessions.get(key);
     if (known) return known.loaded;
     const graph = this.graph(stage, kernel, own, points);

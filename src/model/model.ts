@@ -13,7 +13,7 @@ import { type KernelPreset, resolveKernels } from '../graph/kernels.ts';
 import { type RoundingPolicy, resolvePolicy } from '../graph/rounding.ts';
 import { ActivationCache } from './activation-cache.ts';
 import type { FloatArray } from './arrays.ts';
-import { Executor, type ExecutorOptions, type KernelRole } from './executor.ts';
+import { Executor, type ExecutorOptions, type StepKernel } from './executor.ts';
 import type { Generated, GenerateOptions } from './generate.ts';
 import { generate } from './generate.ts';
 import type { HookedFunction, HookFunction } from './hook-functions.ts';
@@ -41,8 +41,8 @@ export interface RunOptions {
   stopAtLayer?: number;
   /** Rows that ran before: new rows continue after them, and are appended. */
   past?: PastKeyValues;
-  /** Kernel of the preset; default `prefill`, or `decode` for a single row after `past`. */
-  kernel?: KernelRole;
+  /** Kernel of the preset, or one of its own; default `prefill`, or `decode` for a single row after `past`. */
+  kernel?: StepKernel;
 }
 
 /** Tokens and the cache that holds their K/V rows. */

@@ -2,7 +2,7 @@
 import { type HookStage, hookName } from '../graph/hooks.ts';
 import { typeAt } from '../graph/rounding.ts';
 import type { FloatArray } from './arrays.ts';
-import { type Activations, type Capture, type Executor, isCacheHook, type KernelRole } from './executor.ts';
+import { type Activations, type Capture, type Executor, isCacheHook, type StepKernel } from './executor.ts';
 import { type HookedFunction, inExecutionOrder, runStage } from './hook-functions.ts';
 import type { KVCache } from './kv-cache.ts';
 import type { WrongPositions } from './positions.ts';
@@ -15,7 +15,7 @@ export interface ForwardRequest {
   start: number;
   /** Read for history; the rows of this step are written to it. */
   cache: KVCache;
-  kernel: KernelRole;
+  kernel: StepKernel;
   capture: Capture;
   /** First block to run (default 0); its input is `residual`. */
   startAtLayer?: number;

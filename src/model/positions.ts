@@ -77,6 +77,34 @@ export function givenTables(tables: RotaryTables, { headDim }: ModelConfig, poli
   return { cos: copy(cos), sin: copy(sin) };
 }
 
+/**
+ * The rotary embedding of one row [head, d_head] at `position`, with every rounding of the graph: what it computes from the
+ * same row, bit for bit.
+ */
+export function rotateRow(
+  row: FloatArray,
+  position: number,
+  { config, policy }: { config: ModelConfig; policy: RoundingPolicy },
+): FloatArray {
+  const { headDim } = config;
+  const half = headDim / 2;
+  const tables = rotaryTables(config, policy, position + 1);
+  const at = position * headDim;
+  const type = typeAt(policy, 'rotary');
+  const isDouble = computeType(policy) === 'f64';
+  // In double arithmetic a rounding to 16 bits goes through float32, as the graph's does.
+  const round = (value: number) => (isDouble && type === 'f64' ? value : roundTo(type, Math.fround(value)));
+  const result = row.slice();
+  for (let i = 0; i < row.length; i++) {
+    const inHead = i % headDim;
+    const turned = inHead < half ? -row[i + half] : row[i - half];
+    const straight = round(row[i] * tables.cos[at + inHead]);
+    const crossed = round(turned * tables.sin[at + inHead]);
+    result[i] = round(straight + crossed);
+  }
+  return result;
+}
+
 /** True if the row at `position` sees the key at `key`: not later, and within the window (null: any distance). */
 export function sees(window: number | null, position: number, key: number): boolean {
   return key <= position && (window === null || key > position - window);

@@ -6,6 +6,8 @@
  * reading from the tape what the same pass, in the same place of the program, left there at the stage before. Beside one
  * stage's weights this needs the residual rows of every pass, and the captured tensors of one stage.
  */
+
+import { kernelSignature } from '../graph/kernels.ts';
 import type { FloatArray } from './arrays.ts';
 import type { ForwardRequest, ForwardResult } from './plans.ts';
 
@@ -52,7 +54,8 @@ export class Tape {
   /** Run this stage of one pass; without logits unless it is the last. */
   async replay(request: ForwardRequest, run: (part: ForwardRequest) => Promise<ForwardResult>): Promise<ForwardResult> {
     const { tokens, start, kernel } = request;
-    const signature = `${kernel} of rows ${start} … ${start + tokens.length - 1}`;
+    const name = typeof kernel === 'string' ? kernel : kernelSignature(kernel);
+    const signature = `${name} of rows ${start} … ${start + tokens.length - 1}`;
     const at = this.next++;
     if (this.stage === -1) {
       const result = await run({ ...request, stopAtLayer: 0 });

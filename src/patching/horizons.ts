@@ -1,6 +1,7 @@
 /** What follows a patched step: ordinary decode on the rows it left, teacher-forced on the uncached arm's tokens. */
 import { captureNothing } from '../model/executor.ts';
-import type { StepResult } from './step.ts';
+import type { Arm } from '../model/arms.ts';
+import type { FloatArray } from '../model/arrays.ts';
 import { distanceTo, type Distance, type Recovery, recoveryOf, type TokenReturn, tokenReturn } from './recovery.ts';
 import type { ArmTrace, Trajectory } from './trajectory.ts';
 
@@ -50,29 +51,62 @@ export function visibleHorizons(trajectory: Trajectory, step: number, horizons: 
   return horizons.filter((horizon) => step + horizon < trajectory.steps);
 }
 
-/** Go on from a patched step and measure it at `horizons`. */
+/**
+ * Measure a patched step and those after it.
+ * @param logits of the patched step
+ * @param next logits of a later step, called for one after the other
+ */
 export async function continueFrom(
   trajectory: Trajectory,
   base: BaseDistances,
-  { arm, logits }: Pick<StepResult, 'arm' | 'logits'>,
+  logits: FloatArray,
   step: number,
   horizons: readonly number[],
+  next: (step: number) => Promise<FloatArray>,
 ): Promise<Continuation> {
-  const { uncached, tokens, promptLength } = trajectory;
-  const wanted = new Set(visibleHorizons(trajectory, step, horizons));
-  const last = Math.max(0, ...wanted);
-  const outcomes: Outcome[] = [];
-  const equal: boolean[] = [];
-  let found = logits;
-  for (let horizon = 0; horizon <= last; horizon++) {
-    const at = step + horizon;
-    if (horizon > 0) found = (await arm.step(tokens.slice(0, promptLength + at), captureNothing)).logits;
-    const target = uncached.steps[at];
-    equal.push(trajectory.choose(found, at) === target.token);
-    if (wanted.has(horizon)) {
-      outcomes.push({ horizon, recovery: recoveryOf(base.at(at), distanceTo(target.logits, found)) });
-    }
-  }
-  const baseEqual = equal.map((_, horizon) => base.sameToken(step + horizon));
+  const last = Math.max(0, ...visibleHorizons(trajectory, step, horizons));
+  const found = [logits];
+  for (let horizon = 1; horizon <= last; horizon++) found.push(await next(step + horizon));
+  return measured(trajectory, base, step, horizons, found);
+}
+
+/** What an arm whose logits are known did from `step` on. */
+export function knownContinuation(
+  trajectory: Trajectory,
+  base: BaseDistances,
+  step: number,
+  horizons: readonly number[],
+  arm: ArmTrace,
+): Continuation {
+  const last = Math.max(0, ...visibleHorizons(trajectory, step, horizons));
+  return measured(
+    trajectory,
+    base,
+    step,
+    horizons,
+    arm.steps.slice(step, step + last + 1).map(({ logits }) => logits),
+  );
+}
+
+/** Ordinary decode after a patched step. */
+export function decodeFrom({ tokens, promptLength }: Trajectory, arm: Arm): (step: number) => Promise<FloatArray> {
+  return async (step) => (await arm.step(tokens.slice(0, promptLength + step), captureNothing)).logits;
+}
+
+/** @param logits by horizon from 0 */
+function measured(
+  trajectory: Trajectory,
+  base: BaseDistances,
+  step: number,
+  horizons: readonly number[],
+  logits: readonly FloatArray[],
+): Continuation {
+  const target = (horizon: number) => trajectory.uncached.steps[step + horizon];
+  const outcomes = visibleHorizons(trajectory, step, horizons).map((horizon) => ({
+    horizon,
+    recovery: recoveryOf(base.at(step + horizon), distanceTo(target(horizon).logits, logits[horizon])),
+  }));
+  const equal = logits.map((row, horizon) => trajectory.choose(row, step + horizon) === target(horizon).token);
+  const baseEqual = logits.map((_, horizon) => base.sameToken(step + horizon));
   return { outcomes, tokens: tokenReturn(equal), baseTokens: tokenReturn(baseEqual) };
 }

@@ -11,6 +11,7 @@ import { bitEqual } from '../divergence/counterfactual.ts';
 import { Arm, type ArmStep, type ResumeAt } from '../model/arms.ts';
 import type { Capture, Executor, KernelRole, Patch, Rows } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
+import { overlayPatches } from '../model/overlay-patches.ts';
 import { readPatches } from '../model/read-patches.ts';
 import { keyedUniform } from '../model/sampling/choose.ts';
 import type { CachedArmFactory } from './trajectory.ts';
@@ -86,10 +87,10 @@ export class StepRunner {
     return this.prefillRows === 'two';
   }
 
-  /** An arm that goes on from a history, for caller-made steps. */
+  /** A cached arm whose next step has n tokens, on a history of one's choice. */
   armOn(history: KVCache, n: number, capacity: number): Arm {
     const arm = this.newArm(Math.max(capacity, n));
-    arm.cache.copyFrom(history, n - 1);
+    for (const layer of this.executor.blocks) putRows(history, arm.cache, layer, { start: 0, count: n - 1 });
     return arm;
   }
 
@@ -109,7 +110,7 @@ export class StepRunner {
     const arm = this.armOn(history, n, capacity);
     const rows = arm.rowsOf(n);
     if (resume) {
-      for (let layer = 0; layer < resume.layer; layer++) copyRows(resume.rows, arm.cache, layer, rows);
+      for (let layer = 0; layer < resume.layer; layer++) putRows(resume.rows, arm.cache, layer, rows);
     }
     const step = await arm.step(tokens, captureOf(hooks, patches?.(rows)), resume);
     return { ...step, arm };
@@ -125,9 +126,8 @@ export class StepRunner {
     const overwritten = { start: rows.start, count: n - 1 - rows.start };
     const reads = readPatches(this.executor, overwritten, n, (layer) => history.view(layer, n - 1));
     const step = await arm.step(tokens, captureOf(hooks, [...reads, ...(patches?.(rows) ?? [])]));
-    const next = this.newArm(Math.max(capacity, n));
-    next.cache.copyFrom(history, n - 1);
-    for (const layer of this.executor.blocks) copyRows(arm.cache, next.cache, layer, { start: n - 1, count: 1 });
+    const next = this.armOn(history, n, capacity);
+    for (const layer of this.executor.blocks) putRows(arm.cache, next.cache, layer, { start: n - 1, count: 1 });
     return { ...step, arm: next };
   }
 }
@@ -149,10 +149,13 @@ export async function withTwoRows<T>(
 }
 
 function captureOf(hooks: ReadonlySet<string> = noHooks, patches: readonly Patch[] = []): Capture {
-  return patches.length === 0 ? { hooks } : { hooks, patches };
+  return patches.length === 0 ? { hooks } : { hooks, patches: overlayPatches(patches) };
 }
 
-function copyRows(from: KVCache, to: KVCache, layer: number, { start, count }: Rows): void {
-  const { keys, values } = from.view(layer, start + count);
-  to.write(layer, start, keys.subarray(start * from.rowSize), values.subarray(start * from.rowSize));
+/** Put rows into a cache as they are: a faulty cache of the caller's changes what steps write, not what is put there. */
+function putRows(from: KVCache, to: KVCache, layer: number, { start, count }: Rows): void {
+  const source = from.view(layer, start + count);
+  const target = to.view(layer, start + count);
+  target.keys.set(source.keys.subarray(start * from.rowSize), start * from.rowSize);
+  target.values.set(source.values.subarray(start * from.rowSize), start * from.rowSize);
 }

@@ -55,8 +55,13 @@ export interface ArmTrace {
   name: ArmName;
   /** By step, from 0. */
   steps: readonly TracedStep[];
-  /** Rows 0 … n − 2 of K and V, as this arm's step of n tokens would read them (n may be one more than was run). */
+  /**
+   * The history of the step of n tokens, rows 0 … n − 2 of K and V: of a cached arm as the step reads it, of the uncached arm
+   * as the step computes it. Not to be written to.
+   */
   history(n: number): KVCache;
+  /** Rows 0 … n − 1, as the step of n tokens leaves them. Not to be written to. */
+  after(n: number): KVCache;
   /** Rows that changed after they were written. */
   changedRows: number;
 }
@@ -169,7 +174,11 @@ class Tracer implements ArmTrace {
   }
 
   history(n: number): KVCache {
-    return this.log.before(n);
+    return this.name === 'uncached' ? this.after(n) : this.log.before(n);
+  }
+
+  after(n: number): KVCache {
+    return this.log.before(n + 1);
   }
 
   async step(tokens: readonly number[]): Promise<void> {

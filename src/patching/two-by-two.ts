@@ -9,7 +9,7 @@ import type { FloatArray } from '../model/arrays.ts';
 import type { KVCache } from '../model/kv-cache.ts';
 import { addCheck, type Checks, noChecks } from './checks.ts';
 import { composeHistory, wholeHistory } from './history.ts';
-import { BaseDistances, type Continuation, continueFrom } from './horizons.ts';
+import { BaseDistances, type Continuation, continueFrom, decodeFrom } from './horizons.ts';
 import { type StepRequest, type StepRunner, withTwoRows } from './step.ts';
 import type { Trajectory } from './trajectory.ts';
 
@@ -27,6 +27,8 @@ export interface TwoByTwoOptions {
   prefixes?: readonly number[];
   histories?: readonly HistoryKind[];
   kernels?: readonly KernelRole[];
+  /** The caller has probed whether two rows may stand for all, and repeats the measurement if not. */
+  probed?: boolean;
   signal?: AbortSignal;
 }
 
@@ -51,6 +53,7 @@ export const defaultHorizons: readonly number[] = [0, 1, 5, 20];
 /** Run the cells of one prompt. */
 export async function twoByTwo(options: TwoByTwoOptions): Promise<TwoByTwo> {
   const { trajectory, runner, steps } = options;
+  if (options.probed) return measure(options);
   const first = steps.find((step) => step >= 1 && step < trajectory.steps);
   const needsPrefill = (options.kernels ?? ['prefill']).includes('prefill');
   const probe =
@@ -61,7 +64,7 @@ export async function twoByTwo(options: TwoByTwoOptions): Promise<TwoByTwo> {
 }
 
 async function measure(options: TwoByTwoOptions): Promise<TwoByTwo> {
-  const { trajectory, runner, signal, steps, kernels = ['decode', 'prefill'] } = options;
+  const { trajectory, signal, steps, kernels = ['decode', 'prefill'] } = options;
   const base = new BaseDistances(trajectory);
   const found: TwoByTwo = { cells: [], checks: noChecks() };
   for (const step of steps) {
@@ -103,7 +106,8 @@ async function runCell(
   const made = { logits: result.logits, cache: result.arm.cache };
   if (kernel === 'decode' && prefix === 0) checkSelf(options, checks, step, made);
   if (kernel === 'prefill' && prefix === layers) await checkFull(options, checks, step, made);
-  const continuation = await continueFrom(trajectory, base, result, step, horizons);
+  const next = decodeFrom(trajectory, result.arm);
+  const continuation = await continueFrom(trajectory, base, result.logits, step, horizons, next);
   return { ...continuation, history: kind, kernel, layers: prefix, step, changed };
 }
 
@@ -135,7 +139,7 @@ export function requestOf(
 /** (cached, decode) against the cached arm. */
 function checkSelf({ trajectory, runner }: TwoByTwoOptions, checks: Checks, step: number, found: Made): void {
   const { cached, promptLength } = trajectory;
-  const expected = { logits: cached.steps[step].logits, cache: cached.history(promptLength + step + 1) };
+  const expected = { logits: cached.steps[step].logits, cache: cached.after(promptLength + step) };
   compareStep(runner, checks['patch-self'], trajectory, step, found, expected);
 }
 
@@ -149,7 +153,7 @@ async function checkFull(
   const { uncached, promptLength, tokens } = trajectory;
   const counts = checks['patch-full'];
   const n = promptLength + step;
-  const expected = { logits: uncached.steps[step].logits, cache: uncached.history(n + 1) };
+  const expected = { logits: uncached.steps[step].logits, cache: uncached.after(n) };
   compareStep(runner, counts, trajectory, step, found, expected);
   if (step !== steps[0]) return;
   const arm = Arm.uncached(runner.executor, n, 'recompute');
@@ -162,8 +166,8 @@ interface Made {
   cache: KVCache;
 }
 
-/** Logits, and the row of K and V that the step made. */
-function compareStep(
+/** Logits, and the row of K and V that the step made, into a check's counts. */
+export function compareStep(
   { executor }: StepRunner,
   counts: Checks['patch-self'],
   { prompt, promptLength }: Trajectory,

@@ -9,7 +9,7 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import { InputError } from '../errors.ts';
 import { type ExportOptions, exportGraphs, type GraphManifest, graphManifestSchema } from '../graph/export.ts';
 import { selectHooks } from '../graph/hooks.ts';
-import { type KernelPreset, kernelPresets } from '../graph/kernels.ts';
+import { type KernelPreset, kernelNames, namedKernels, parseKernels } from '../graph/kernels.ts';
 import type { RoundingPolicy } from '../graph/rounding.ts';
 import { guard, PartialFile, prepareFolder } from './files.ts';
 
@@ -47,7 +47,7 @@ export async function graphFolderFiles(out: string, options: ExportOptions): Pro
     architecture: checkpoint.config.modelType,
     layout: singleFile ? 'single-file' : 'per-layer',
     policy,
-    kernels: kernels.name,
+    kernels: storedKernels(kernels),
     hooks,
     checkpoint: {
       path: forwardSlashes(relative(from, resolve(checkpoint.dir))),
@@ -75,11 +75,7 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
   }
   const manifest = parsed.data;
   const { policy, hooks, layout } = manifest;
-  if (!Object.hasOwn(kernelPresets, manifest.kernels)) {
-    const known = Object.keys(kernelPresets).join(', ');
-    throw new InputError(`${file}: kernels: found ${JSON.stringify(manifest.kernels)}, expected one of ${known}`);
-  }
-  const kernels = kernelPresets[manifest.kernels];
+  const kernels = openedKernels(manifest.kernels, file);
   const { path, sha256 } = manifest.checkpoint;
   if (isAbsolute(path) || path.includes('\\')) {
     throw new InputError(`${file}: checkpoint.path: found ${JSON.stringify(path)}, expected a relative path`);
@@ -105,6 +101,18 @@ export async function openGraphFolder(dir: string): Promise<GraphFolder> {
   }
   for (const { file: name, bytes } of graphs) checkGraph(join(dir, name), bytes);
   return { checkpoint, policy, kernels };
+}
+
+/** A preset that has a name is stored by it, one from a JSON file whole. */
+function storedKernels({ name, prefill, decode }: KernelPreset): z.input<typeof graphManifestSchema>['kernels'] {
+  return namedKernels(name) ? name : { name, prefill, decode };
+}
+
+function openedKernels(stored: GraphManifest['kernels'], file: string): KernelPreset {
+  if (typeof stored !== 'string') return parseKernels(stored, `${file}: kernels`);
+  const named = namedKernels(stored);
+  if (named) return named;
+  throw new InputError(`${file}: kernels: found ${JSON.stringify(stored)}, expected ${kernelNames}, or a preset`);
 }
 
 /** What graph.json says about the checkpoint must be so: a run is labelled with it, other runtimes find weights by it. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type ActivationFileOptions, type ActivationRow, ActivationWriter } from './activation-writer.ts';
 import { type Dictionaries, TableWriter } from './arrow-writer.ts';
 import { guard, PartialFile, prepareFolder } from './files.ts';
+import { hasJournal } from './journal.ts';
 import { schemaVersion, type TableName } from './schemas.ts';
 
 export interface RunDirectoryOptions {
@@ -11,6 +12,8 @@ export interface RunDirectoryOptions {
   out?: string;
   command: string;
   model: string;
+  /** Go on with the unfinished run in `out`, if there is one. */
+  resume?: boolean;
 }
 
 /** What a run is (equal for identical runs) and where it came from. */
@@ -48,7 +51,8 @@ export class RunDirectory {
   /**
    * Create the folder. @throws InputError if it exists and is not empty, or cannot be written.
    */
-  static create({ out, command, model }: RunDirectoryOptions): RunDirectory {
+  static create({ out, command, model, resume = false }: RunDirectoryOptions): RunDirectory {
+    if (resume && out !== undefined && hasJournal(out)) return new RunDirectory(out);
     if (out !== undefined) {
       prepareFolder(out);
       return new RunDirectory(out);

@@ -88,7 +88,17 @@ function prompt(change: Partial<PromptResult>): PromptResult {
 
 function summarize(prompts: PromptResult[], gates: GateResult[] = []): DivergenceSummary {
   const aggregate = new Aggregate({
-    ...{ model: 'tiny', precision: 'fp16', kernels: 'ort', strategy: 'greedy', decodeRows: 1, unit: 'f16', layers: 2 },
+    ...{
+      model: 'tiny',
+      precision: 'fp16',
+      kernels: 'ort',
+      matchedKernels: 'ort',
+      emulated: false,
+      strategy: 'greedy',
+      decodeRows: 1,
+      unit: 'f16',
+      layers: 2,
+    },
     tokenText: (token) => `<${token}>`,
   });
   for (const each of prompts) aggregate.add(each);
@@ -304,7 +314,17 @@ describe('NaN is never averaged away', () => {
 
   test('non-finite elements of all prompts are counted, with the first hook that held one', () => {
     const aggregate = new Aggregate({
-      ...{ model: 'm', precision: 'fp16', kernels: 'ort', strategy: 'greedy', decodeRows: 1, unit: 'f16', layers: 2 },
+      ...{
+        model: 'm',
+        precision: 'fp16',
+        kernels: 'ort',
+        matchedKernels: 'ort',
+        emulated: false,
+        strategy: 'greedy',
+        decodeRows: 1,
+        unit: 'f16',
+        layers: 2,
+      },
       tokenText: () => null,
     });
     aggregate.add(prompt({ steps: steps(2) }));

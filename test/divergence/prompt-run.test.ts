@@ -148,7 +148,17 @@ describe('free running', () => {
 
 test('mode free-running counts no more differing steps than steps', async () => {
   const aggregate = new Aggregate({
-    ...{ model: 'm', precision: 'fp32', kernels: 'ort', strategy: 'greedy', decodeRows: 1, unit: 'f32', layers: 2 },
+    ...{
+      model: 'm',
+      precision: 'fp32',
+      kernels: 'ort',
+      matchedKernels: 'ort',
+      emulated: false,
+      strategy: 'greedy',
+      decodeRows: 1,
+      unit: 'f32',
+      layers: 2,
+    },
     tokenText: () => null,
   });
   aggregate.add(await run(parting, { mode: 'free-running', maxNewTokens: 20 }));

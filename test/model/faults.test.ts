@@ -29,7 +29,7 @@ afterAll(async () => {
 
 /** The cache of a cached arm after the prompt and `steps` forced steps. */
 async function cacheAfter(faults: Fault[], steps: number, of = executor) {
-  const arm = Arm.cached(of, prompt.length + steps, 1, faults);
+  const arm = Arm.cached(of, prompt.length + steps, 1, 'decode', faults);
   const tokens = [...prompt];
   await arm.prefill(tokens, captureNothing);
   for (let step = 0; step < steps; step++) {
@@ -56,7 +56,7 @@ describe('rows of the cache', () => {
     const fault: Fault = { kind: 'scale-row', component: 'v', layer: 0, head: 0, row: 2, factor: 3 };
     const [one, five] = [await cacheAfter([fault], 1), await cacheAfter([fault], 5)];
     expect(five.view(0, 3)).toEqual(one.view(0, 3));
-    const arm = Arm.cached(executor, 10, 1, [fault]);
+    const arm = Arm.cached(executor, 10, 1, 'decode', [fault]);
     await arm.prefill(prompt, captureNothing);
     await arm.step([...prompt, 7], captureNothing);
     const fork = arm.fork(10, prompt.length + 1);

@@ -66,6 +66,8 @@ export const splitK: DivergenceSummary = {
   ...common,
   gates: [...gates],
   kernels: 'split-k:8:storage',
+  matchedKernels: 'ort',
+  emulated: true,
   differingSteps: 5960,
   drift: [
     embed,
@@ -113,6 +115,8 @@ export const ort: DivergenceSummary = {
   ...common,
   gates: [...gates],
   kernels: 'ort',
+  matchedKernels: 'ort',
+  emulated: false,
   differingSteps: 4755,
   drift: [
     embed,

@@ -11,7 +11,7 @@ import { renderExplanation, renderSummary } from '../../report/terminal/index.ts
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
-import { divergeResult, explainResult } from '../diverge-result.ts';
+import { divergeResult } from '../diverge-result.ts';
 import { chooseExecution } from '../execution.ts';
 import {
   addCommonOptions,
@@ -132,7 +132,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
       const summary = await diverge(request);
       progress.end();
       const explanation = explaining ? await explainRun(request, summary, record) : null;
-      const result = { ...divergeResult(summary, run.path), explain: explanation && explainResult(explanation) };
+      const result = divergeResult(summary, run.path, explanation);
       const shown = explanation === null ? [] : [renderExplanation(explanation, context.io)];
       return {
         result,

@@ -6,6 +6,7 @@ import { divergeCommand } from './diverge.ts';
 import { exportCommand } from './export.ts';
 import { generateCommand } from './generate.ts';
 import { modelsCommand } from './models.ts';
+import { patchCommand } from './patch.ts';
 import { pullCommand } from './pull.ts';
 
 export const commands: readonly CommandDefinition[] = [
@@ -16,4 +17,5 @@ export const commands: readonly CommandDefinition[] = [
   captureCommand,
   divergeCommand,
   auditCommand,
+  patchCommand,
 ];

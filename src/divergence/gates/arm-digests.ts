@@ -1,6 +1,7 @@
 /** Both arms of one prompt, reduced to one digest per step and hook: what two processes can compare. */
 import { createHash } from 'node:crypto';
 import type { CheckpointReference } from '../../checkpoint/expand-kv.ts';
+import type { KernelPreset } from '../../graph/kernels.ts';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
 import type { Executor } from '../../model/executor.ts';
@@ -9,8 +10,7 @@ import type { Executor } from '../../model/executor.ts';
 export interface ArmsRequest {
   checkpoint: CheckpointReference;
   policy: RoundingPolicy;
-  /** Name of the kernel preset. */
-  kernels: string;
+  kernels: KernelPreset;
   threads: number;
   decodeRows: number;
   tokens: readonly number[];

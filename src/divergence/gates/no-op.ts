@@ -1,4 +1,5 @@
 /** Gate 5. Patch points change nothing while they are off, nor when they write back what was there. */
+import { patchRefusal } from '../../graph/kernels.ts';
 import type { Activations, Capture, KernelRole, Patch } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { forward } from '../../model/plans.ts';
@@ -17,8 +18,10 @@ export const noOp: Gate = {
   begin,
 };
 
-function begin({ prompt, lengths }: GateContext): Observation {
-  const scope = `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, a patch point at every hook`;
+function begin({ prompt, lengths, kernels, hooks }: GateContext): Observation {
+  const refused = [...hooks].some((hook) => patchRefusal(kernels.decode, hook) ?? patchRefusal(kernels.prefill, hook));
+  const points = `a patch point at every hook${refused ? ' that has one under these kernels' : ''}`;
+  const scope = `prompt ${prompt.id}, prefill${lengths.length > 0 ? ' and one decode step' : ''}, ${points}`;
   return tallied(new Tally(), scope, observe);
 }
 
@@ -35,7 +38,8 @@ async function observe(context: GateContext, tally: Tally): Promise<void> {
     };
     const rows = { from: start, to: n };
     const plain = { start, n, activations: await run({ hooks }) };
-    const variants = { 'patches off': off(context, plain.activations), 'self-patch': self(plain.activations) };
+    const points = new Map([...plain.activations].filter(([hook]) => !patchRefusal(executor.kernels[kernel], hook)));
+    const variants = { 'patches off': off(context, points), 'self-patch': self(points) };
     for (const [variant, patches] of Object.entries(variants)) {
       const patched = { start, n, activations: await run({ hooks, patches }) };
       compareRuns(tally, hooks, patched, plain, rows, `${variant}, ${kernel}, n = ${n}`);

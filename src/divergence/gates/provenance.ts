@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Stage } from '../../graph/build.ts';
+import { kernelSignature } from '../../graph/kernels.ts';
 import { decodeModel } from '../../graph/onnx/codec.ts';
 import type { Executor, KernelRole } from '../../model/executor.ts';
 import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
@@ -50,7 +51,7 @@ async function inspect(context: GateContext, executor: Executor, dir: string, wh
   const { layers } = executor.config;
   const stages: Stage[] = ['embed', ...Array.from({ length: layers }, (_, block) => ({ block })), 'unembed'];
   const { prefill, decode } = context.kernels;
-  const samePreset = JSON.stringify(prefill) === JSON.stringify(decode);
+  const samePreset = kernelSignature(prefill) === kernelSignature(decode);
   const problems: string[] = [];
   let operators = 0;
   for (const stage of stages) {

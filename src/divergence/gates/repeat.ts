@@ -43,7 +43,7 @@ async function observe(context: GateContext, found: Found): Promise<void> {
   const request: ArmsRequest = {
     checkpoint: referenceTo(checkpoint),
     policy,
-    kernels: kernels.name,
+    kernels,
     threads,
     decodeRows,
     tokens,

@@ -33,7 +33,7 @@ function block(g: GraphBuilder, layer: number, x: Value, inputs: BlockInputs): V
 
 function unembed(g: GraphBuilder, x: Value): Value {
   const normalized = gemmaNorm(g, x, 'model.norm.weight', 'ln_final');
-  const logits = g.hook('unembed.hook_out', linear(g, normalized, headKey(g), { place: 'logits' }));
+  const logits = g.hook('unembed.hook_out', linear(g, normalized, headKey(g), 'head', { place: 'logits' }));
   const { finalSoftcap } = g.config;
   return g.hook('logits', finalSoftcap === null ? logits : softcap(g, logits, finalSoftcap)); // [batch, pos, d_vocab]
 }

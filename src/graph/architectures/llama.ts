@@ -28,7 +28,7 @@ function block(g: GraphBuilder, layer: number, x: Value, inputs: BlockInputs): V
 
 function unembed(g: GraphBuilder, x: Value): Value {
   const normalized = rmsNorm(g, x, 'model.norm.weight', 'ln_final');
-  const logits = g.hook('unembed.hook_out', linear(g, normalized, headKey(g), { place: 'logits' }));
+  const logits = g.hook('unembed.hook_out', linear(g, normalized, headKey(g), 'head', { place: 'logits' }));
   return g.hook('logits', logits); // [batch, pos, d_vocab]
 }
 

@@ -1,6 +1,8 @@
 /** Attention and MLP as all supported families share them; what differs between families is in the configuration. */
+
+import { attend } from '../attention.ts';
 import type { GraphBuilder, HeadRows, Value } from '../builder.ts';
-import { attend, geluTanh, linear, perHeadNorm, rotate, silu, splitHeads } from '../layers.ts';
+import { geluTanh, linear, perHeadNorm, rotate, silu, splitHeads } from '../layers.ts';
 import type { BlockInputs } from './architecture.ts';
 
 /** Rows of the embedding: [batch, pos, d_model]. */
@@ -18,7 +20,7 @@ export function attention(g: GraphBuilder, layer: number, x: Value, inputs: Bloc
     const bias = attentionBias ? `${weights}.${name}_proj.bias` : undefined;
     return g.hook(
       `${hook}.hook_${name}`,
-      splitHeads(g, linear(g, x, `${weights}.${name}_proj.weight`, { bias, heads: rows }), rows.used),
+      splitHeads(g, linear(g, x, `${weights}.${name}_proj.weight`, 'qkv', { bias, heads: rows }), rows.used),
     );
   };
   const normed = (name: 'q' | 'k', value: Value) =>
@@ -35,7 +37,7 @@ export function attention(g: GraphBuilder, layer: number, x: Value, inputs: Bloc
   const { keys, values } = inputs.readCache(rotatedKey, value); // [batch, cache, kv_head, d_head]
   const z = g.hook(`${hook}.hook_z`, attend(g, { query: rotatedQuery, keys, values, mask: inputs.mask, hook }));
   perHeadResult(g, `${hook}.hook_result`, z, `${weights}.o_proj.weight`);
-  return linear(g, g.op('Reshape', [z, g.integers([0, 0, -1])], {}, z.type), `${weights}.o_proj.weight`);
+  return linear(g, g.op('Reshape', [z, g.integers([0, 0, -1])], {}, z.type), `${weights}.o_proj.weight`, 'o');
 }
 
 /** Each head's own contribution to o, only where asked for: [batch, pos, head, d_model]. */
@@ -52,10 +54,10 @@ export function mlp(g: GraphBuilder, layer: number, x: Value): Value {
   const weights = `model.layers.${layer}.mlp`;
   const hook = `blocks.${layer}.mlp`;
   const activation = g.config.activation === 'silu' ? silu : geluTanh;
-  const gate = g.hook(`${hook}.hook_pre`, linear(g, x, `${weights}.gate_proj.weight`)); // [batch, pos, d_mlp]
-  const up = g.hook(`${hook}.hook_pre_linear`, linear(g, x, `${weights}.up_proj.weight`));
+  const gate = g.hook(`${hook}.hook_pre`, linear(g, x, `${weights}.gate_proj.weight`, 'mlp')); // [batch, pos, d_mlp]
+  const up = g.hook(`${hook}.hook_pre_linear`, linear(g, x, `${weights}.up_proj.weight`, 'mlp'));
   const hidden = g.hook(`${hook}.hook_post`, g.round(g.op('Mul', [activation(g, gate), up]), 'mlp'));
-  return linear(g, hidden, `${weights}.down_proj.weight`);
+  return linear(g, hidden, `${weights}.down_proj.weight`, 'mlp');
 }
 
 /** Key of the output matrix: the embedding's own where they are tied. */

@@ -76,7 +76,7 @@ export async function findStateEvent(request: ReplayRequest): Promise<StateEvent
   const { executor, tokens, promptLength, step: last, decodeRows, faults } = request;
   const capture = captureAll(executor);
   const capacity = promptLength + last;
-  const arm = Arm.cached(executor, capacity, decodeRows, faults);
+  const arm = Arm.cached(executor, capacity, decodeRows, 'decode', faults);
   const written = executor.newCache(capacity);
   for (let step = 0; step <= last; step++) {
     const sequence = tokens.slice(0, promptLength + step);
@@ -94,8 +94,8 @@ export async function replay(request: ReplayRequest, keep: number): Promise<Repl
   const capture = captureAll(executor);
   const capacity = promptLength + last;
   const arms = {
-    cached: Arm.cached(executor, capacity, decodeRows, faults),
-    matched: Arm.cached(executor, capacity, Math.max(2, decodeRows), faults, 'prefill'),
+    cached: Arm.cached(executor, capacity, decodeRows, 'decode', faults),
+    matched: Arm.cached(executor, capacity, Math.max(2, decodeRows), 'prefill', faults),
     honest: Arm.uncached(executor, capacity, 'recompute'),
   };
   const run = async (arm: Arm, step: number, hooks: Capture) => {

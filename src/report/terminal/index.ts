@@ -5,5 +5,6 @@ export { renderAudit } from './gates.ts';
 export { type ArmText, firstDifference, renderGeneration } from './generation.ts';
 export type { TerminalOptions } from './layout.ts';
 export { type ModelListing, renderModels } from './models.ts';
+export { type PatchText, renderPatch } from './patching.ts';
 export { renderPull } from './pull.ts';
 export { renderSummary, type SummaryOptions } from './summary.ts';

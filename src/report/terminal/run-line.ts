@@ -15,8 +15,8 @@ const storage: Record<string, string> = {
 
 /** `stories260K  fp16, greedy, ort      40 prompts × 149 steps`, then what "fp16" means on a CPU. */
 export function runLines(summary: DivergenceSummary, columns: number): string[] {
-  const { model, precision, strategy, kernels, decodeRows, prompts, steps, longestSteps } = summary;
-  const condition = [precision, strategy, `${kernels}${isEmulated(kernels) ? ' (emulated)' : ''}`];
+  const { model, precision, strategy, kernels, emulated, decodeRows, prompts, steps, longestSteps } = summary;
+  const condition = [precision, strategy, `${kernels}${emulated ? ' (emulated)' : ''}`];
   if (decodeRows > 1) condition.push(`decode-rows ${decodeRows}`);
   const left = `${model}  ${condition.join(', ')}`;
   const atMost = steps < prompts * longestSteps ? '≤ ' : '';
@@ -27,16 +27,11 @@ export function runLines(summary: DivergenceSummary, columns: number): string[] 
   const planted = summary.planted.flatMap((fault) =>
     wrap(`PLANTED FAULT in the cached arm: ${fault}`, Math.min(columns, 80), { first: '  ', indent: '    ' }),
   );
-  return [...first, ...machineLines(precision, kernels), ...planted];
+  return [...first, ...machineLines(summary), ...planted];
 }
 
-/** Kernels of a GPU that the graph only imitates. */
-export function isEmulated(kernels: string): boolean {
-  return kernels.startsWith('split-');
-}
-
-function machineLines(precision: string, kernels: string): string[] {
+function machineLines({ precision, kernels, emulated }: DivergenceSummary): string[] {
   const lines = [`  on this CPU: ${storage[precision] ?? `roundings of policy ${precision}`}`];
-  if (isEmulated(kernels)) lines.push(`  ${kernels} imitates a GPU's kernel inside the graph`);
+  if (emulated) lines.push(`  ${kernels} imitates a GPU's kernel inside the graph`);
   return lines;
 }

@@ -94,12 +94,15 @@ function startsWhere(origin: Origin): string {
 }
 
 /** What makes the difference vanish, as the null control measured it. */
-function removedBy({ verdict, decodeRows, gates, kernels, planted }: DivergenceSummary, columns: number): string[] {
+function removedBy(summary: DivergenceSummary, columns: number): string[] {
+  const { verdict, decodeRows, gates, kernels, matchedKernels, planted } = summary;
   // The control runs without planted faults: it says nothing about what removes them.
   if (verdict === 'equal' || decodeRows > 1 || planted.length > 0) return [];
   const control = gates.find(({ name }) => name === 'null');
   if (control?.status !== 'passed') return [];
-  const kernel = kernels.startsWith('split-') ? '--kernels ort ' : '';
+  // The null gate runs the prefill's kernel: decode steps must run it too, under a name or in the preset's file.
+  const kernel =
+    matchedKernels === kernels ? '' : matchedKernels ? `--kernels ${matchedKernels} ` : "the prefill's kernel and ";
   const parts = [`${kernel}--decode-rows 2`, `(null gate: ${control.measured})`];
   return flow(parts, columns, { first: '  removed by     ', indent: ' '.repeat(17), separator: '   ' });
 }

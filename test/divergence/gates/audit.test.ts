@@ -94,7 +94,7 @@ test('a fresh process that fails is one clear line', async () => {
       runInFreshProcess({
         checkpoint: { dir: join(model, 'missing'), name: 'missing', expandedKv: false },
         policy: judged.policy,
-        kernels: 'ort',
+        kernels: judged.kernels,
         threads: 1,
         decodeRows: 1,
         tokens: [1],

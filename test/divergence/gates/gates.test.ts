@@ -106,7 +106,7 @@ const faults: Record<GateName, [string, () => Promise<GateSubject>, RegExp, ('ru
       'a fresh process with other options',
       async () => ({
         ...(await subject(gqa, 'fp32')),
-        fresh: (request) => runInFreshProcess({ ...request, kernels: 'folded' }),
+        fresh: (request) => runInFreshProcess({ ...request, kernels: resolveKernels('folded') }),
       }),
       /[1-9]\d* of \d+ tensors differ; first: cached arm, n = 11, .* \(fresh process\)/,
       'audit',

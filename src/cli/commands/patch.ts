@@ -1,0 +1,103 @@
+/** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
+import { exitCodes, UsageError } from '../../errors.ts';
+import { type PatchProgress, patch } from '../../patching/patch.ts';
+import { resolveSpec } from '../../patching/resolve.ts';
+import { openPatchSpec, shippedSpecs } from '../../patching/spec-files.ts';
+import { renderPatch } from '../../report/terminal/index.ts';
+import { RunDirectory } from '../../store/run-directory.ts';
+import { splitAtPrefill } from '../../study/prompts.ts';
+import type { CommandDefinition } from '../command.ts';
+import { chooseExecution } from '../execution.ts';
+import {
+  addCommonOptions,
+  addOption,
+  addPromptOptions,
+  type CommonName,
+  commonNames,
+  OptionValues,
+  readPromptSource,
+  unusedOptions,
+} from '../options.ts';
+import { patchResult } from '../patch-result.ts';
+import { Progress, type ProgressState } from '../progress.ts';
+import { noteUnused, openSubject, readPrompts } from '../subject.ts';
+import { integer } from '../values.ts';
+
+/** Common options that are about prompt files. */
+const onlyFiles: readonly CommonName[] = ['template', 'fewShot', 'limit'];
+
+export const patchCommand: CommandDefinition<'patch'> = {
+  name: 'patch',
+  description: 'replace what one arm computes or reads by what the other did, and measure what that recovers',
+  takesModel: true,
+  keepsWork: true,
+  configure: (command) => {
+    command.argument('<SPEC>', `a patch spec: a JSON file, or one of ${shippedSpecs().join(', ')}`);
+    addPromptOptions(command, ['prompts', 'prompt', 'tokens']);
+    addOption(command, {
+      flags: '--prefill <N>',
+      description: 'the first N given tokens are the prompt, the rest is the forced continuation',
+      read: integer('prefill', 1),
+    });
+    addOption(command, {
+      flags: '--max-new-tokens <N>',
+      description: 'new tokens of each prompt',
+      read: integer('max-new-tokens', 2, 1_000_000),
+      fallback: 150,
+    });
+    addCommonOptions(command);
+  },
+  run: async (command, model, context) => {
+    const values = new OptionValues(command);
+    const source = readPromptSource(command);
+    const given = source.prompt !== null || source.tokens !== null ? onlyFiles : [];
+    const used = commonNames.filter((name) => !given.includes(name));
+    noteUnused(unusedOptions(command, used), 'patch', context, values.flag('quiet'));
+    const spec = openPatchSpec(command.args[1]);
+    const subject = await openSubject(model, context, command);
+    const { checkpoint, options } = subject;
+    resolveSpec(spec, checkpoint.config);
+    if (options.resume && options.out === null) {
+      throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
+    }
+    const prefill = values.number('prefill') ?? null;
+    const read = readPrompts(subject, source, options);
+    const prompts = prefill === null ? read : splitAtPrefill(read, prefill);
+    const maxNewTokens = values.number('maxNewTokens') ?? 150;
+    const lengths = prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens));
+    const { workers, note } = chooseExecution(checkpoint, options, {
+      rows: Math.max(...lengths),
+      allLayers: 'patching',
+    });
+    if (!options.quiet) context.io.err(`${note}\n`);
+    const progress = new Progress(context.io, options.quiet);
+    const { policy, kernels, strategy, decodeRows, threads, ignoreEos, template, out, resume } = options;
+    const run = RunDirectory.create({
+      command: 'patch',
+      model: checkpoint.name,
+      resume,
+      ...(out === null ? {} : { out }),
+    });
+    try {
+      const summary = await patch({
+        ...{ checkpoint, policy, kernels, strategy, prompts, maxNewTokens, decodeRows, threads, ignoreEos, template },
+        ...{ spec, workers, run, signal: context.signal },
+        onProgress: (state) => progress.update(progressState(`${checkpoint.name} ${spec.name}`, state)),
+      });
+      progress.end();
+      const result = patchResult(summary, run.path);
+      return {
+        result,
+        text: renderPatch(summary, { ...context.io, run: run.path }),
+        exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed,
+      };
+    } finally {
+      progress.end();
+    }
+  },
+};
+
+function progressState(label: string, { stage, done, total, from }: PatchProgress): ProgressState {
+  if (stage === 'gates') return { label: `${label} gates`, done: 0, total: null, unit: 'prompts' };
+  return { label, done, total, unit: 'prompts', from };
+}

@@ -1,0 +1,337 @@
+/** From a spec to the cells of one model: layers, heads and hooks checked, grids taken apart, defaults filled in. */
+import type { ModelConfig } from '../checkpoint/types.ts';
+import { UsageError } from '../errors.ts';
+import { type Hook, hasKind, hookName, selectHooks } from '../graph/hooks.ts';
+import { isCacheHook, type KernelRole } from '../model/executor.ts';
+import type { Component } from './history.ts';
+import type { GridAxis, Index, PatchOfSpec, PatchSpec, PositionWord } from './spec.ts';
+import type { HistoryKind } from './two-by-two.ts';
+
+/** Where values come from. */
+export type Source = { kind: 'arm'; arm: 'cached' | 'uncached' | 'cached-rewrite' } | { kind: 'zero' } | SavedSource;
+export interface SavedSource {
+  kind: 'run';
+  folder: string;
+  arm: 'cached' | 'uncached';
+}
+
+/** Replace hooks' values, or rows of the cache, from one source. */
+export interface Target {
+  hooks: readonly Hook[];
+  /** Rows of K and V of these layers; none for a target of hooks. */
+  cache: { component: Component; layers: readonly number[] } | null;
+  /** Null: all. */
+  heads: readonly number[] | null;
+  positions: readonly (Index | PositionWord)[];
+  rotary: 'after' | 'before';
+  source: Source;
+}
+
+/** One cell, at every step it is measured at; one with `byPosition` is a cell for each position of its targets. */
+export interface CellPlan {
+  history: HistoryKind;
+  kernel: KernelRole;
+  /** Layers 0 … prefix − 1 read the recomputed history. */
+  prefix: number;
+  targets: readonly Target[];
+  byPosition: boolean;
+  /** What is patched, as patches.arrow says it. */
+  label: CellLabel;
+}
+
+export interface CellLabel {
+  /** Name of the hook, or of several with `*` for their layers, joined by commas; `none`. */
+  hook: string;
+  /** First and last layer that is patched; −1 for none. */
+  firstLayer: number;
+  layer: number;
+  /** The head of a cell that patches one. */
+  head: number | null;
+  component: Component | 'value';
+}
+
+/** When a cell's patches are on. */
+export type Timing =
+  | { kind: 'each'; steps: (last: number) => number[] }
+  | { kind: 'from'; step: number }
+  | { kind: 'release'; until: number[] };
+
+/** A spec made ready for a model. */
+export interface ResolvedSpec {
+  spec: PatchSpec;
+  cells: CellPlan[];
+  timing: Timing;
+  /** Full names of hooks whose rows the arms must keep. */
+  keep: ReadonlySet<string>;
+  /** The order-matched arm is a source. */
+  rewrite: boolean;
+  /** Runs whose activations are sources. */
+  saved: SavedSource[];
+}
+
+/** @throws UsageError naming the field, for what the model does not have. */
+export function resolveSpec(spec: PatchSpec, config: ModelConfig): ResolvedSpec {
+  const targets = spec.patches.map((patch, i) => resolveTarget(patch, config, `patches[${i}]`));
+  const own = spec.into === 'cached' ? (['cached', 'decode'] as const) : (['recomputed', 'prefill'] as const);
+  const histories = spec.history ?? [own[0]];
+  const kernels = spec.kernel ?? [own[1]];
+  const groups = spec.grid === undefined ? [targets] : split(targets, spec.grid, config);
+  if (groups.length === 0)
+    throw new UsageError(`${spec.name}: grid: ${spec.grid?.join()}: the patches have nothing to split by these axes`);
+  const prefixes = (history: HistoryKind) => {
+    if (history === 'cached') return [0];
+    return spec.prefixes ? Array.from({ length: config.layers }, (_, layer) => layer + 1) : [config.layers];
+  };
+  const byPosition = spec.grid?.includes('position') ?? false;
+  const cells = histories.flatMap((history) =>
+    kernels.flatMap((kernel) =>
+      prefixes(history).flatMap((prefix) =>
+        groups.map((group) => ({
+          history,
+          kernel,
+          prefix,
+          targets: group,
+          byPosition,
+          label: labelOf(group, prefix, spec.grid ?? []),
+        })),
+      ),
+    ),
+  );
+  const sources = targets.map(({ source }) => source);
+  return {
+    ...{ spec, cells, timing: timingOf(spec) },
+    keep: keptHooks(targets, config),
+    rewrite: sources.some((source) => source.kind === 'arm' && source.arm === 'cached-rewrite'),
+    saved: sources.filter((source) => source.kind === 'run'),
+  };
+}
+
+function resolveTarget(patch: PatchOfSpec, config: ModelConfig, field: string): Target {
+  const { rotary } = patch;
+  const source = sourceOf(patch);
+  if (patch.hook === undefined) {
+    const layers = expand(patch.layers, config.layers, `${field}.layers`, 'layer');
+    const heads = patch.heads === undefined ? null : expand(patch.heads, config.kvHeads, `${field}.heads`, 'K/V head');
+    checkPositions(patch, config, field);
+    const cache = { component: patch.cache ?? 'both', layers };
+    return { hooks: [], cache, heads, positions: patch.positions ?? ['history'], rotary, source };
+  }
+  const named = selectHooks(patch.hook, config, `${field}.hook`);
+  const layers = patch.layers === undefined ? null : expand(patch.layers, config.layers, `${field}.layers`, 'layer');
+  const hooks = named.filter(({ layer }) => layers === null || layers.includes(layer));
+  if (hooks.length === 0)
+    throw new UsageError(`${field}.layers: found ${JSON.stringify(patch.layers)}, expected a layer of ${patch.hook}`);
+  if (source.kind === 'run' && hooks.some(({ name }) => isCacheHook(name))) {
+    throw new UsageError(
+      `${field}.hook: "${patch.hook}" reads the cache, expected "cache" instead, to take rows from a run`,
+    );
+  }
+  const heads = patch.heads === undefined ? null : headsOf(patch.heads, hooks, config, field);
+  checkPositions(patch, config, field);
+  return { hooks, cache: null, heads, positions: patch.positions ?? ['last'], rotary, source };
+}
+
+function sourceOf({ from, run, arm }: PatchOfSpec): Source {
+  if (from === 'zero') return { kind: 'zero' };
+  if (from !== 'run') return { kind: 'arm', arm: from };
+  return { kind: 'run', folder: run ?? '', arm: arm ?? 'uncached' };
+}
+
+function headsOf(heads: readonly Index[], hooks: readonly Hook[], config: ModelConfig, field: string): number[] {
+  const counts = new Set(hooks.map((hook) => headCount(hook, config)));
+  const without = hooks.find((hook) => headCount(hook, config) === null);
+  if (without) throw new UsageError(`${field}.heads: ${without.name} has no heads, expected a hook with heads`);
+  const fewest = Math.min(...[...counts].map((count) => count ?? 0));
+  return expand(heads, fewest, `${field}.heads`, 'head');
+}
+
+/** Heads of a hook: query heads or K/V heads; null for none. */
+export function headCount({ definition }: Hook, { heads, kvHeads }: ModelConfig): number | null {
+  if (definition.axes.includes('head')) return heads;
+  return definition.axes.includes('kv_head') ? kvHeads : null;
+}
+
+/** The indices a list names, ascending; absent: all. */
+function expand(list: readonly Index[] | undefined, count: number, field: string, what: string): number[] {
+  if (list === undefined) return Array.from({ length: count }, (_, i) => i);
+  const found = new Set<number>();
+  for (const item of list) {
+    const [start, end] = typeof item === 'number' ? [item, item + 1] : item;
+    if (end > count) {
+      throw new UsageError(`${field}: found ${JSON.stringify(item)}, expected a ${what} from 0 to ${count - 1}`);
+    }
+    for (let i = start; i < end; i++) found.add(i);
+  }
+  return [...found].toSorted((a, b) => a - b);
+}
+
+function checkPositions({ positions }: PatchOfSpec, { maxPositions }: ModelConfig, field: string): void {
+  for (const item of positions ?? []) {
+    if (typeof item === 'string') continue;
+    const end = typeof item === 'number' ? item + 1 : item[1];
+    if (end > maxPositions) {
+      throw new UsageError(
+        `${field}.positions: found ${JSON.stringify(item)}, expected positions below ${maxPositions}, the context`,
+      );
+    }
+  }
+}
+
+/** Positions below `end` that a selection names at a step of n tokens, p of them the prompt's; ascending. */
+export function positionsAt(selection: readonly (Index | PositionWord)[], p: number, n: number, end: number): number[] {
+  const words: Record<PositionWord, readonly [number, number]> = {
+    prompt: [0, p],
+    generated: [p, n],
+    last: [n - 1, n],
+    history: [0, n - 1],
+  };
+  const found = new Set<number>();
+  for (const item of selection) {
+    const [from, to] = typeof item === 'number' ? [item, item + 1] : typeof item === 'string' ? words[item] : item;
+    for (let position = from; position < Math.min(to, end); position++) found.add(position);
+  }
+  return [...found].toSorted((a, b) => a - b);
+}
+
+interface Coordinate {
+  layer?: number;
+  kind?: string;
+  head?: number;
+  component?: 'k' | 'v';
+}
+
+/** The targets of each cell of a grid; positions are taken apart step by step. */
+function split(targets: readonly Target[], axes: readonly GridAxis[], config: ModelConfig): Target[][] {
+  let coordinates: Coordinate[] = [{}];
+  const by = (values: Coordinate[]) => {
+    coordinates = coordinates.flatMap((at) => values.map((value) => ({ ...at, ...value })));
+  };
+  const sorted = (values: number[]) => [...new Set(values)].toSorted((a, b) => a - b);
+  if (axes.includes('layer')) {
+    by(
+      sorted(targets.flatMap(({ hooks, cache }) => [...hooks.map(({ layer }) => layer), ...(cache?.layers ?? [])])).map(
+        (layer) => ({ layer }),
+      ),
+    );
+  }
+  if (axes.includes('hook'))
+    by(
+      [...new Set(targets.flatMap(({ hooks }) => hooks.map(({ definition }) => definition.kind)))].map((kind) => ({
+        kind,
+      })),
+    );
+  if (axes.includes('component')) by([{ component: 'k' }, { component: 'v' }]);
+  if (axes.includes('head')) by(sorted(targets.flatMap((target) => headsIn(target, config))).map((head) => ({ head })));
+  return coordinates
+    .map((at) => targets.map((target) => restrict(target, at, config)).filter((target) => target !== null))
+    .filter((group) => group.length > 0);
+}
+
+function headsIn({ hooks, cache, heads }: Target, config: ModelConfig): number[] {
+  if (heads !== null) return [...heads];
+  const counts = [...hooks.map((hook) => headCount(hook, config) ?? 0), cache === null ? 0 : config.kvHeads];
+  return Array.from({ length: Math.max(...counts) }, (_, i) => i);
+}
+
+function restrict(target: Target, { layer, kind, head, component }: Coordinate, config: ModelConfig): Target | null {
+  const hooks = target.hooks.filter(
+    (hook) =>
+      (layer === undefined || hook.layer === layer) &&
+      (kind === undefined || hook.definition.kind === kind) &&
+      component === undefined &&
+      (head === undefined || head < (headCount(hook, config) ?? 0)),
+  );
+  const cache = target.cache === null || kind !== undefined ? null : restrictCache(target.cache, layer, component);
+  if (hooks.length === 0 && cache === null) return null;
+  if (head !== undefined && !headsIn(target, config).includes(head)) return null;
+  return { ...target, hooks, cache, heads: head === undefined ? target.heads : [head] };
+}
+
+function restrictCache(
+  cache: NonNullable<Target['cache']>,
+  layer: number | undefined,
+  component: 'k' | 'v' | undefined,
+): Target['cache'] {
+  const layers = cache.layers.filter((at) => layer === undefined || at === layer);
+  const fits = component === undefined || cache.component === 'both' || cache.component === component;
+  return layers.length === 0 || !fits ? null : { layers, component: component ?? cache.component };
+}
+
+function labelOf(targets: readonly Target[], prefix: number, grid: readonly GridAxis[]): CellLabel {
+  const layers = targets.flatMap(({ hooks, cache }) => [...hooks.map(({ layer }) => layer), ...(cache?.layers ?? [])]);
+  const names = targets.flatMap(({ hooks, cache }) => [
+    ...hooks.map(({ name }) => name),
+    ...(cache?.layers ?? []).flatMap((layer) =>
+      cacheKinds(cache?.component ?? 'both').map((kind) => hookName(kind, layer)),
+    ),
+  ]);
+  const components = new Set(targets.map(({ cache }) => cache?.component ?? 'value'));
+  const [component] = components;
+  if (targets.length === 0) {
+    const whole = prefix > 0 ? wholeHistoryLabel : { hook: 'none', component: 'both' as const };
+    return { ...whole, firstLayer: prefix > 0 ? 0 : -1, layer: prefix - 1, head: null };
+  }
+  return {
+    hook: commonName(names),
+    firstLayer: Math.min(...layers),
+    layer: Math.max(...layers),
+    head: grid.includes('head') ? (targets[0].heads?.[0] ?? null) : null,
+    component: components.size === 1 ? component : 'both',
+  };
+}
+
+const wholeHistoryLabel = {
+  hook: 'blocks.*.attn.hook_cache_k,blocks.*.attn.hook_cache_v',
+  component: 'both' as const,
+};
+
+function cacheKinds(component: Component): string[] {
+  return [...(component === 'v' ? [] : ['attn.cache_k']), ...(component === 'k' ? [] : ['attn.cache_v'])];
+}
+
+/** One name as it is; several with their layers as `*`, at most three. */
+function commonName(names: readonly string[]): string {
+  if (names.length === 1) return names[0];
+  const layers = new Set(names.map((name) => /^blocks\.(\d+)\./.exec(name)?.[1]));
+  const short = layers.size === 1 ? names : names.map((name) => name.replace(/^blocks\.\d+\./, 'blocks.*.'));
+  const distinct = [...new Set(short)];
+  return distinct.length <= 3 ? distinct.join() : `${distinct.slice(0, 2).join()} and ${distinct.length - 2} more`;
+}
+
+function timingOf({ steps }: PatchSpec): Timing {
+  const { at, every, from, until } = steps;
+  if (at !== undefined)
+    return { kind: 'each', steps: (last) => at.filter((step) => step <= last).toSorted((a, b) => a - b) };
+  if (until !== undefined) return { kind: 'release', until: until.toSorted((a, b) => a - b) };
+  if (every === undefined) return { kind: 'from', step: from ?? 1 };
+  const first = from ?? 1;
+  return {
+    kind: 'each',
+    steps: (last) =>
+      Array.from({ length: Math.max(0, Math.floor((last - first) / every) + 1) }, (_, i) => first + i * every),
+  };
+}
+
+/** Hooks that carry K before and after rotary, and V: where a step's own row is patched. */
+export function rowHooks(
+  component: Component,
+  rotary: 'after' | 'before',
+  layer: number,
+  config: ModelConfig,
+): string[] {
+  const before = hasKind(config, 'attn.k_norm.out') ? 'attn.k_norm.out' : 'attn.k';
+  const key = rotary === 'before' ? before : 'attn.rot_k';
+  return [...(component === 'v' ? [] : [key]), ...(component === 'k' ? [] : ['attn.v'])].map((kind) =>
+    hookName(kind, layer),
+  );
+}
+
+function keptHooks(targets: readonly Target[], config: ModelConfig): ReadonlySet<string> {
+  const names = targets.flatMap(({ hooks, cache, rotary }) => [
+    ...hooks.map(({ name }) => name),
+    ...(cache?.layers ?? []).flatMap((layer) => rowHooks(cache?.component ?? 'both', rotary, layer, config)),
+  ]);
+  // A cell begins at its first layer, from the residual stream that enters it.
+  const entries = Array.from({ length: config.layers }, (_, layer) => hookName('resid_pre', layer));
+  return new Set([...names, ...(targets.length > 0 ? entries : [])].filter((name) => !isCacheHook(name)));
+}
