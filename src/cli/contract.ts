@@ -214,6 +214,9 @@ export const results = {
     arms: z.strictObject({ cached: armResult.optional(), uncached: armResult.optional() }),
     diverged: z.boolean().nullable().describe('null if one arm ran'),
     firstDivergentStep: count.nullable().describe('0-based in new tokens; null if none or if one arm ran'),
+    firstDifferentLogits: count
+      .nullable()
+      .describe('first step with a logit whose bits differ; null if none or if one arm ran'),
     prompt: z.strictObject({ id: z.string(), tokens: tokenIds }),
   }),
   capture: z.strictObject({

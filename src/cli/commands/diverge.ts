@@ -24,7 +24,7 @@ import {
   unusedOptions,
 } from '../options.ts';
 import { Progress, type ProgressState } from '../progress.ts';
-import { noteUnused, openSubject, readPrompts } from '../subject.ts';
+import { noteUnlikeKernels, noteUnused, openSubject, readPrompts } from '../subject.ts';
 import { choice, integer, nonEmpty } from '../values.ts';
 
 const modes = ['teacher-forced', 'free-running', 'both'] as const;
@@ -96,6 +96,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const hooks = values.text('hooks') ?? 'core';
     const maxNewTokens = values.number('maxNewTokens') ?? 150;
     selectHooks(hooks, checkpoint.config);
+    if (options.decodeRows > 1) noteUnlikeKernels(options, context);
     const plant = values.text('plant');
     const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const { execution, workers, note } = chooseExecution(checkpoint, options, {

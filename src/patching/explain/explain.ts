@@ -2,6 +2,7 @@
  * Explain one step of one prompt: where its difference comes from, with the evidence and the rule that judged it. The step is
  * run again, alone: what is compared here is computed here, through the same executor as every run.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { compareStep } from '../../divergence/compare.ts';
 import { compareLogits } from '../../divergence/metrics/logits.ts';
 import { findOrigins } from '../../divergence/operations.ts';
@@ -52,7 +53,7 @@ export async function explain(options: ExplainOptions): Promise<Explanation> {
   const { decode, prefill } = executor.kernels;
   const facts = {
     ...{ gates, model: executor.config, step: null },
-    otherDecodeKernel: JSON.stringify(decode) !== JSON.stringify(prefill),
+    otherDecodeKernel: !isDeepStrictEqual(decode, prefill),
   };
   const early = judge(facts);
   const { target } = record;
