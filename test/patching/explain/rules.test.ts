@@ -1,5 +1,8 @@
 /** The order of the rules: each on facts that would satisfy every later one too. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { packageRoot } from '../../../src/checkpoint/embedded.ts';
 import type { ExplainedStep, StateFault } from '../../../src/patching/explain/index.ts';
 import { type Facts, judge, rules, stateWords } from '../../../src/patching/explain/rules.ts';
 import { gatesThatHeld } from './subject.ts';
@@ -55,6 +58,15 @@ test('every rule has an id of its own, and gives one sentence', () => {
   expect(judge(facts({ state })).sentence).toBe(
     'scaled row, K row 4 of block 1, head 1, read at step 2: every element is the one written × 2. Not rounding: the same kernels from the same inputs give other bits',
   );
+});
+
+test('docs/explain.md lists the rules in their order, with their verdicts', () => {
+  const text = readFileSync(join(packageRoot(), 'docs', 'explain.md'), 'utf8');
+  const listed = [...text.matchAll(/^\| `([\w-]+)` \| ([\w ]+) \|/gm)].map(([, id, cause]) => [
+    id,
+    cause.replaceAll(' ', '-'),
+  ]);
+  expect(listed).toEqual(rules.map(({ id, cause }) => [id, cause]));
 });
 
 test('a flip whose margin no other step would have made is suspect, and stays with its rule', () => {
