@@ -63,6 +63,14 @@ describe.each(embeddedModels())('$name', async ({ dir, name, prompts: file }) =>
     },
   );
 
+  test.each(['ort-unpacked', 'folded'])('%s, fp16: so they do', async (kernels) => {
+    const executor = open(checkpoint, 'fp16', kernels);
+    const uncached = await texts(executor, prompt, { arm: 'uncached', strategy: greedy });
+    const matched = await texts(executor, prompt, { decodeRows: 2, strategy: greedy });
+    expect(matched.tokens).toEqual(uncached.tokens);
+    expect(matched.logits.equals(uncached.logits)).toBe(true);
+  });
+
   test('one row does not, in fp32: there is something to remedy', async () => {
     const executor = open(checkpoint, 'fp32');
     const uncached = await texts(executor, prompt, { arm: 'uncached', strategy: greedy });
