@@ -154,7 +154,7 @@ async function explainRun(
 ): Promise<Explanation> {
   const executor = new Executor({ checkpoint, policy, kernels, threads });
   try {
-    const folder = { path: join(run.path, 'explain'), name: `${run.path}/explain` };
+    const folder = join(run.path, 'explain');
     return await explain({ executor, prompts, strategy, decodeRows, faults, gates, record, folder });
   } finally {
     await executor.release();

@@ -38,8 +38,8 @@ export interface ExplainOptions {
   gates: readonly GateResult[];
   /** The run's prompts, collected with `add`. */
   record: DriftRecord;
-  /** Where to write the reproduction: a folder, and its name relative to the run; null for none. */
-  folder: { path: string; name: string } | null;
+  /** Folder to write the reproduction to; null for none. */
+  folder: string | null;
 }
 
 /**

@@ -49,7 +49,7 @@ async function reproduced(model: string, kernels: string, faults: unknown[] = []
   const subject = await embeddedSubject(model, 'fp16', [0], kernels);
   subjects.push(subject);
   const path = join(root, `made-${made++}`);
-  const found = await explainRun(subject, { faults, folder: { path, name: 'RUN/explain' } });
+  const found = await explainRun(subject, { faults, folder: path });
   return { path, step: found.step! };
 }
 
@@ -85,7 +85,7 @@ describe('a reproduction', () => {
     'of %s, %s, %j runs as recorded, and a changed bit is noticed',
     async (model, kernels, faults, name, operation) => {
       const { path, step } = await reproduced(model, kernels, [...faults]);
-      expect(step.reproduction.folder).toBe('RUN/explain');
+      expect(step.reproduction.folder).toBe(path);
       expect(step.reproduction.what).toContain(operation);
       const record = JSON.parse(readFileSync(join(path, 'reproduction.json'), 'utf8'));
       expect(record.cases[0].name).toBe(name);

@@ -8,7 +8,19 @@ import { type Facts, judge, rules, stateWords } from '../../../src/patching/expl
 import { gatesThatHeld } from './subject.ts';
 
 const model = { layers: 2, modelType: 'llama' } as const;
-const arm = { token: 1, text: null, margin: 0.1, tie: false, top: [] };
+const arm = {
+  ...{ token: 1, text: null, margin: 0.1, tie: false },
+  top: [
+    { token: 1, text: null, logit: 5.1 },
+    { token: 2, text: null, logit: 5 },
+  ],
+};
+const other = {
+  ...arm,
+  token: 2,
+  top: arm.top.toReversed().map((each) => ({ ...each, logit: each.logit + each.token })),
+};
+const tied = { ...other, tie: true, margin: 0, top: other.top.map((each) => ({ ...each, logit: 5 })) };
 const origin = {
   ...{ prompt: 'p', promptIndex: 0, step: 3, hook: 'blocks.0.attn.hook_attn_scores', operation: 'q kᵀ, block 0' },
   ...{ layer: 0, head: 1, nDiffer: 1, nElements: 9, maxUlp: 1, readsCache: true },
@@ -19,7 +31,7 @@ const state: StateFault = {
 };
 const plain: Omit<ExplainedStep, 'reproduction'> = {
   ...{ prompt: 'p', promptIndex: 0, step: 3, position: 9, flip: true, context: [] },
-  ...{ uncached: arm, cached: { ...arm, token: 2, tie: true, margin: 0 } },
+  ...{ uncached: arm, cached: tied },
   ...{ drift: { l2: 1, maxAbs: 1, pair: 1 }, predicted: null, firstOrigin: origin, stepOrigin: origin, cells: [] },
   ...{ orderMatched: { exact: true, differ: 0, elements: 9, first: null }, state: null, later: null },
 };
@@ -45,8 +57,10 @@ test.each([
   ['no-null-control', facts(matchedDiffers, { gates: [] })],
   ['order-matched-differs', facts(matchedDiffers)],
   ['exact-tie', facts()],
-  ['order-matched-equal', facts({ cached: arm })],
+  ['order-matched-equal', facts({ cached: other })],
   ['order-matched-equal', facts({ flip: false })],
+  // A draw: the tie is between other tokens than the chosen ones.
+  ['order-matched-equal', facts({ cached: { ...tied, token: 7 } })],
   ['no-rule', facts({ flip: false, firstOrigin: null, stepOrigin: null })],
   ['nothing-differs', facts({}, { step: null })],
 ])('%s', (rule, given) => {
@@ -71,10 +85,10 @@ test('docs/explain.md lists the rules in their order, with their verdicts', () =
 
 test('a flip whose margin no other step would have made is suspect, and stays with its rule', () => {
   const predicted = { sigma: 1e-3, largest: 1e-2, steps: 9, prompts: 1, from: 'other prompts', inside: false } as const;
-  const { rule, sentence } = judge(facts({ cached: arm, predicted }));
+  const { rule, sentence } = judge(facts({ cached: other, predicted }));
   expect(rule).toBe('order-matched-equal');
   expect(sentence).toContain('Suspect');
-  expect(judge(facts({ cached: arm, predicted: { ...predicted, inside: true } })).sentence).not.toContain('Suspect');
+  expect(judge(facts({ cached: other, predicted: { ...predicted, inside: true } })).sentence).not.toContain('Suspect');
   expect(judge(facts({ flip: false, predicted })).sentence).not.toContain('Suspect');
 });
 
@@ -86,7 +100,7 @@ test.each([
   ['ln_final.hook_scale', 'the mean of a norm'],
   ['blocks.1.hook_resid_mid', 'an elementwise operation'],
 ])('%s is %s', (hook, words) => {
-  expect(judge(facts({ cached: arm, firstOrigin: { ...origin, hook } })).sentence).toMatch(new RegExp(`^${words}`));
+  expect(judge(facts({ cached: other, firstOrigin: { ...origin, hook } })).sentence).toMatch(new RegExp(`^${words}`));
 });
 
 test('what a state fault is said to be', () => {
