@@ -110,7 +110,10 @@ const explainedStep = z.strictObject({
     .describe('two rows under the kernel of the uncached arm, with the same state, against recomputation'),
   state: stateFault.nullable().describe('where the cached arm parts from its own steps run again; null if nowhere'),
   later: stateFault.nullable().describe('the same of a later step of the prompt, which cannot have caused this one'),
-  reproduction: z.strictObject({ folder: z.string().nullable(), what: z.string() }),
+  reproduction: z.strictObject({
+    folder: z.string().nullable().describe('holds reproduce.mjs; null if none was written'),
+    what: z.string().describe('the operation and its two cases, or why none was written'),
+  }),
 });
 
 const explanation = z.strictObject({
@@ -214,6 +217,9 @@ export const results = {
     arms: z.strictObject({ cached: armResult.optional(), uncached: armResult.optional() }),
     diverged: z.boolean().nullable().describe('null if one arm ran'),
     firstDivergentStep: count.nullable().describe('0-based in new tokens; null if none or if one arm ran'),
+    firstDifferentLogits: count
+      .nullable()
+      .describe('first step with a logit whose bits differ; null if none or if one arm ran'),
     prompt: z.strictObject({ id: z.string(), tokens: tokenIds }),
   }),
   capture: z.strictObject({

@@ -6,7 +6,11 @@ import { type Result, toMeasure } from './contract.ts';
 type DivergeResult = Result<'diverge'>;
 
 /** What a run found, for programs. `run` is the run directory. */
-export function divergeResult(summary: DivergenceSummary, run: string): Omit<DivergeResult, 'explain'> {
+export function divergeResult(
+  summary: DivergenceSummary,
+  run: string,
+  explanation: Explanation | null = null,
+): DivergeResult {
   const { model, precision, kernels, strategy, decodeRows, prompts, steps, gates, verdict, spotChecks, planted } =
     summary;
   const failed = gates.filter((gate) => !gate.passed).map(({ name }) => name);
@@ -24,6 +28,7 @@ export function divergeResult(summary: DivergenceSummary, run: string): Omit<Div
     decodeRows,
     planted: [...planted],
     spotChecks,
+    explain: explanation && explainResult(explanation),
   };
 }
 
@@ -76,8 +81,7 @@ function measured(summary: DivergenceSummary): Pick<DivergeResult, keyof typeof 
   };
 }
 
-/** An explanation, for programs. */
-export function explainResult({ verdict, step }: Explanation): NonNullable<DivergeResult['explain']> {
+function explainResult({ verdict, step }: Explanation): NonNullable<DivergeResult['explain']> {
   if (step === null) return { verdict, step };
   const { uncached, cached, drift, predicted, firstOrigin, stepOrigin, cells, orderMatched, state, later } = step;
   return {

@@ -1,5 +1,6 @@
 /** From the MODEL argument and the options to what a command computes with: checkpoint, prompts, notes on stderr. */
 import { realpathSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
 import { embeddedModels, resolveModel } from '../checkpoint/embedded.ts';
 import { checkFiniteWeights } from '../checkpoint/finite-weights.ts';
@@ -99,4 +100,15 @@ export function onePrompt({ prompt, tokens }: PromptSource, target: PromptTarget
 /** Say which common options a command makes no use of. */
 export function noteUnused(unused: readonly string[], command: string, { io }: Context, quiet: boolean): void {
   if (unused.length > 0 && !quiet) io.err(`note: no effect on ${command}: ${unused.join(', ')}\n`);
+}
+
+/** Say why several rows per decode step will not give the uncached arm's bits, where they will not. */
+export function noteUnlikeKernels({ policy, kernels, quiet }: CommonOptions, { io }: Context): void {
+  const why =
+    policy.compute === 'float64'
+      ? `in ${policy.name} the runtime's softmax depends on the number of rows`
+      : isDeepStrictEqual(kernels.decode, kernels.prefill)
+        ? null
+        : `the decode kernel of ${kernels.name} is another one than the prefill's`;
+  if (why !== null && !quiet) io.err(`note: --decode-rows does not give the uncached arm's bits: ${why}\n`);
 }

@@ -142,7 +142,7 @@ export class Arm {
     resume?: ResumeAt,
   ): Promise<ArmStep> {
     const n = tokens.length;
-    if (start === 0 && kernel === 'prefill' && this.promptLength === 0) this.promptLength = n;
+    if (start === 0 && this.promptLength === 0) this.promptLength = n;
     this.faults?.beforeRead(this.cache, this.executor.blocks, start);
     const result = await forward(this.executor, {
       tokens: tokens.slice(start),

@@ -5,8 +5,8 @@
  * Rows are changed in the cache when they become history: after the last pass that wrote them, before the first that reads
  * them. What a pass reads of its own rows is never changed.
  */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { readJsonFile } from '../checkpoint/json-file.ts';
 import type { ModelConfig } from '../checkpoint/types.ts';
 import { InputError } from '../errors.ts';
 import { type RoundingPolicy, typeAt } from '../graph/rounding.ts';
@@ -61,15 +61,7 @@ export interface FaultTarget {
 
 /** Read a file of faults, a JSON list. @throws InputError naming the file and the field. */
 export function readFaults(file: string, target: FaultTarget): Fault[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new InputError(`${file}: not valid JSON, expected a list of faults`);
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
-    throw new InputError(`${file}: cannot read the faults (${code})`);
-  }
-  return parseFaults(value, file, target);
+  return parseFaults(readJsonFile(file), file, target);
 }
 
 /** Check a parsed JSON value against a model; `source` is named in the error. @throws InputError */

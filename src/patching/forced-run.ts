@@ -64,7 +64,7 @@ export async function forcedRun(
 
 /** Centred L2 between the logits of the cached arm, which reads the same tokens, and the uncached arm's: by decode step. */
 export async function observedDrift(executor: Executor, run: ForcedRun, decode?: GraphKernel): Promise<number[]> {
-  const arm = Arm.cached(executor, run.tokens.length, 1, decode ?? 'decode');
+  const arm = Arm.cached(executor, run.tokens.length, 1, decode === undefined ? {} : { kernel: decode });
   await arm.prefill(run.tokens.slice(0, run.promptLength), captureNothing);
   const distances: number[] = [];
   for (const [step, n] of run.lengths.entries()) {

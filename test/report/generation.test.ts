@@ -35,4 +35,14 @@ test('two arms end with where they part', () => {
     '✗ TOKENS DIFFER  first at step 1: cached ␣b, uncached ␣c',
   ]);
   expect(renderGeneration([arms[0], { ...arms[1], tokens: [0, 1] }], tokenText, plain)).toMatch(/= EQUAL {2}2 tokens$/);
+  const equal = (firstDifferent: number | null, decodeRows: number) =>
+    renderGeneration([arms[0], { ...arms[1], tokens: [0, 1] }], tokenText, plain, { firstDifferent, decodeRows })
+      .split('\n')
+      .slice(6)
+      .join(' ');
+  expect(equal(1, 1)).toBe('= EQUAL  2 tokens; their logits are not, first at step 1');
+  expect(equal(null, 1)).toBe('= EQUAL  2 tokens and every bit of their logits');
+  expect(equal(null, 2)).toBe(
+    "= EQUAL  2 tokens and every bit of their logits: 2 rows per decode step sum in   recomputation's order",
+  );
 });

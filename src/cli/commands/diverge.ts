@@ -11,7 +11,7 @@ import { renderExplanation, renderSummary } from '../../report/terminal/index.ts
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
-import { divergeResult, explainResult } from '../diverge-result.ts';
+import { divergeResult } from '../diverge-result.ts';
 import { chooseExecution } from '../execution.ts';
 import {
   addCommonOptions,
@@ -24,7 +24,7 @@ import {
   unusedOptions,
 } from '../options.ts';
 import { Progress, type ProgressState } from '../progress.ts';
-import { noteUnused, openSubject, readPrompts } from '../subject.ts';
+import { noteUnlikeKernels, noteUnused, openSubject, readPrompts } from '../subject.ts';
 import { choice, integer, nonEmpty } from '../values.ts';
 
 const modes = ['teacher-forced', 'free-running', 'both'] as const;
@@ -96,6 +96,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const hooks = values.text('hooks') ?? 'core';
     const maxNewTokens = values.number('maxNewTokens') ?? 150;
     selectHooks(hooks, checkpoint.config);
+    if (options.decodeRows > 1) noteUnlikeKernels(options, context);
     const plant = values.text('plant');
     const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const { execution, workers, note } = chooseExecution(checkpoint, options, {
@@ -132,7 +133,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
       const summary = await diverge(request);
       progress.end();
       const explanation = explaining ? await explainRun(request, summary, record) : null;
-      const result = { ...divergeResult(summary, run.path), explain: explanation && explainResult(explanation) };
+      const result = divergeResult(summary, run.path, explanation);
       const shown = explanation === null ? [] : [renderExplanation(explanation, context.io)];
       return {
         result,
@@ -153,7 +154,7 @@ async function explainRun(
 ): Promise<Explanation> {
   const executor = new Executor({ checkpoint, policy, kernels, threads });
   try {
-    const folder = { path: join(run.path, 'explain'), name: `${run.path}/explain` };
+    const folder = join(run.path, 'explain');
     return await explain({ executor, prompts, strategy, decodeRows, faults, gates, record, folder });
   } finally {
     await executor.release();

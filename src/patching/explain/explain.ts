@@ -2,6 +2,7 @@
  * Explain one step of one prompt: where its difference comes from, with the evidence and the rule that judged it. The step is
  * run again, alone: what is compared here is computed here, through the same executor as every run.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { compareStep } from '../../divergence/compare.ts';
 import { compareLogits } from '../../divergence/metrics/logits.ts';
 import { findOrigins } from '../../divergence/operations.ts';
@@ -37,8 +38,8 @@ export interface ExplainOptions {
   gates: readonly GateResult[];
   /** The run's prompts, collected with `add`. */
   record: DriftRecord;
-  /** Where to write the reproduction: a folder, and its name relative to the run; null for none. */
-  folder: { path: string; name: string } | null;
+  /** Folder to write the reproduction to; null for none. */
+  folder: string | null;
 }
 
 /**
@@ -52,7 +53,7 @@ export async function explain(options: ExplainOptions): Promise<Explanation> {
   const { decode, prefill } = executor.kernels;
   const facts = {
     ...{ gates, model: executor.config, step: null },
-    otherDecodeKernel: JSON.stringify(decode) !== JSON.stringify(prefill),
+    otherDecodeKernel: !isDeepStrictEqual(decode, prefill),
   };
   const early = judge(facts);
   const { target } = record;

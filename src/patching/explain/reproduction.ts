@@ -31,8 +31,8 @@ export interface ReproduceOptions {
   tokens: readonly number[];
   step: Omit<ExplainedStep, 'reproduction'>;
   verdict: ExplainVerdict;
-  /** Where to write, and the folder's name in the run; null: nowhere. */
-  folder: { path: string; name: string } | null;
+  /** Where to write; null: nowhere. */
+  folder: string | null;
 }
 
 /** Write the reproduction of a verdict, if its operation can be cut out and gives its bits by itself. */
@@ -59,8 +59,8 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
   for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) differ += 1;
   if (differ === 0) return none(`${hook.name}: its newest row has the same bits in both cases`);
   const operation = describeOperation(hook, executor.config);
-  writeReproduction(folder.path, { executor, operation, verdict, cases: embedded, differ, elements: a.length });
-  return { folder: folder.name, what: `${operation}: ${embedded.map(({ name }) => name).join(' against ')}` };
+  writeReproduction(folder, { executor, operation, verdict, cases: embedded, differ, elements: a.length });
+  return { folder, what: `${operation}: ${embedded.map(({ name }) => name).join(' against ')}` };
 }
 
 /** Two cases of one operation, or why there are none. */

@@ -4,7 +4,7 @@
  */
 import type { GateResult } from '../../divergence/summary.ts';
 import { findHook, type HookedModel } from '../../graph/hooks.ts';
-import type { ExplainedStep, ExplainVerdict, StateFault } from './types.ts';
+import type { ExplainedArm, ExplainedStep, ExplainVerdict, StateFault } from './types.ts';
 
 /** What the rules look at. */
 export interface Facts {
@@ -84,15 +84,17 @@ export const rules: readonly Rule[] = [
     id: 'exact-tie',
     cause: 'benign-tie',
     apply: ofStep(({ flip, uncached, cached }) => {
-      if (!flip || !(uncached.tie || cached.tie)) return null;
-      const arms = [uncached.tie ? 'uncached' : null, cached.tie ? 'cached' : null].filter((arm) => arm !== null);
+      const pair = [uncached.token, cached.token];
+      const arms = Object.entries({ uncached, cached }).flatMap(([name, arm]) => (hasTie(arm, pair) ? [name] : []));
+      if (!flip || arms.length === 0) return null;
       return `the two largest logits of the ${arms.join(' and the ')} arm are equal, so that any rounding decides; with two rows per step nothing differs`;
     }),
   },
   {
     id: 'order-matched-equal',
     cause: 'kernel-shape',
-    apply: ofStep(({ flip, firstOrigin, stepOrigin, predicted }, { model, otherDecodeKernel }) => {
+    apply: ofStep((step, { model, otherDecodeKernel }) => {
+      const { flip, firstOrigin, stepOrigin, predicted } = step;
       const origin = firstOrigin ?? stepOrigin;
       if (origin === null) return null;
       const what = operationClass(origin.hook, model);
@@ -100,7 +102,9 @@ export const rules: readonly Rule[] = [
         ? 'the decode kernel is another graph'
         : 'a step of one row sums in another order than the prefill';
       const beyond =
-        flip && predicted?.inside === false ? '. Suspect: the margin is larger than the drift of the other steps' : '';
+        flip && decidedByMargin(step) && predicted?.inside === false
+          ? '. Suspect: the margin is larger than the drift of the other steps'
+          : '';
       return `${what}: ${how}; with two rows under the prefill's kernel the same state gives recomputation's bits${beyond}`;
     }),
   },
@@ -110,6 +114,16 @@ export const rules: readonly Rule[] = [
     apply: () => 'the arms differ, and no operation was found in which the difference starts',
   },
 ];
+
+/** Both tokens have the largest logit of an arm. */
+function hasTie({ top }: ExplainedArm, pair: readonly number[]): boolean {
+  return pair.every((token) => top.some((each) => each.token === token && each.logit === top[0].logit));
+}
+
+/** Both arms choose their largest logit: greedy decoding does, a sampled token may be any other. */
+export function decidedByMargin({ uncached, cached }: Pick<ExplainedStep, 'uncached' | 'cached'>): boolean {
+  return [uncached, cached].every(({ token, top }) => top[0]?.token === token);
+}
 
 /** The verdict of the first rule that applies. */
 export function judge(facts: Facts): ExplainVerdict {
@@ -122,11 +136,17 @@ export function judge(facts: Facts): ExplainVerdict {
 
 /** Kind, layer, heads and row of a state fault, in one sentence. */
 export function stateWords({ kind, component, layer, heads, row, step, detail, otherRows }: StateFault): string {
-  const head = heads.length === 0 ? '' : `, ${heads.length === 1 ? 'head' : 'heads'} ${heads.join(', ')}`;
+  const head = heads.length === 0 ? '' : `, ${heads.length === 1 ? 'head' : 'heads'} ${listed(heads)}`;
   const which =
     component === null ? `position ${row}` : `${component.toUpperCase()} row ${row} of block ${layer}${head}`;
   const others = otherRows === 0 ? '' : ` (and ${otherRows} other rows)`;
   return `${kind}, ${which}, read at step ${step}: ${detail}${others}`;
+}
+
+/** Numbers as a list; the first few of many. */
+export function listed(numbers: readonly number[]): string {
+  const shown = numbers.slice(0, 4).join(', ');
+  return numbers.length <= 4 ? shown : `${shown} … (${numbers.length} in all)`;
 }
 
 const weightProducts: ReadonlySet<string> = new Set([

@@ -9,6 +9,7 @@ import { forward } from '../../model/plans.ts';
 import { roundTo } from '../../numerics/half.ts';
 import { contains, type StorageType } from '../../numerics/types.ts';
 import type { StateEvent } from './replay.ts';
+import { listed } from './rules.ts';
 import { scaleOf } from './scale.ts';
 import type { StateFault } from './types.ts';
 
@@ -201,8 +202,8 @@ function maskFault({ config, blocks }: Executor, { found, expected, n }: StateEv
   const layers = blocks.filter((layer) => seen(found, layer).some((sees, key) => sees !== seen(expected, layer)[key]));
   const newest = n - 1;
   const words = (name: string, list: readonly number[]) =>
-    list.length === 0 ? [] : [`${name} key ${list.join(', ')}${list[0] === newest ? ' (the newest)' : ''}`];
-  const where = layers.length === config.layers ? 'every block' : `block ${layers.join(', ')}`;
+    list.length === 0 ? [] : [`${name} key ${listed(list)}${list[0] === newest ? ' (the newest)' : ''}`];
+  const where = layers.length === config.layers ? 'every block' : `block ${listed(layers)}`;
   const detail = `the mask ${[...words('hides', hidden), ...words('shows', shown)].join(' and ')}, in every head of ${where}`;
   return { ...place, kind: 'wrong mask', row: newest, hidden, shown, detail };
 }

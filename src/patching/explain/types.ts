@@ -105,7 +105,7 @@ export interface StateFault {
 
 /** Files that reproduce the operation with onnxruntime-node alone, or why there are none. */
 export interface Reproduction {
-  /** Folder, relative to the run; null if none was written. */
+  /** Folder with `reproduce.mjs`; null if none was written. */
   folder: string | null;
   /** The operation whose bits it shows, or the reason. */
   what: string;

@@ -1,7 +1,7 @@
 /** One screen for one explained step: at most 24 lines of 80 columns, the verdict last. */
 import type { Origin } from '../../divergence/summary.ts';
 import type { ExplainedArm, ExplainedStep, Explanation, TokenText } from '../../patching/explain/index.ts';
-import { stateWords } from '../../patching/explain/index.ts';
+import { decidedByMargin, stateWords } from '../../patching/explain/index.ts';
 import { finish } from './gates.ts';
 import { displayWidth, padLeft, padRight, type TerminalOptions, visible, wrap } from './layout.ts';
 import { marks } from './marks.ts';
@@ -10,6 +10,7 @@ import { formatCount, formatCounted, formatValue } from './numbers.ts';
 const indent = ' '.repeat(14);
 /** A screen is this wide, however wide the terminal. */
 const width = 80;
+const height = 24;
 
 /** Lay out an explanation. */
 export function renderExplanation({ verdict, step }: Explanation, options: TerminalOptions): string {
@@ -31,7 +32,8 @@ export function renderExplanation({ verdict, step }: Explanation, options: Termi
       : wrap(`node ${reproduction.folder}/reproduce.mjs`, columns, { first: label('reproduce'), indent });
   const later =
     step.later === null ? [] : wrap(`state bug: ${stateWords(step.later)}`, columns, { first: label('later'), indent });
-  return finish([heading(step), ...evidence(step, columns), '', ...judged, ...later, ...files], options);
+  const judgement = [...judged, ...later, ...files];
+  return finish([heading(step), ...evidence(step, columns, height - 1 - judgement.length), ...judgement], options);
 }
 
 function heading({ promptIndex, step, flip, state }: ExplainedStep): string {
@@ -40,25 +42,39 @@ function heading({ promptIndex, step, flip, state }: ExplainedStep): string {
   return `Explanation   prompt ${promptIndex}, step ${step}: ${what}`;
 }
 
-function evidence(step: ExplainedStep, columns: number): string[] {
-  const { drift, predicted, orderMatched, firstOrigin, stepOrigin } = step;
+/** The measurements; the least telling are left out where there are too many lines. */
+function evidence(step: ExplainedStep, columns: number, room: number): string[] {
+  const { drift, orderMatched, firstOrigin, stepOrigin } = step;
   const pair = drift.pair === null ? '' : `; the two tokens move ${formatValue(drift.pair)} apart`;
-  return [
-    field('context', contextText(step.context, columns - indent.length)),
-    ...armLines('uncached', step.uncached, columns),
-    ...armLines('cached', step.cached, columns),
-    field('drift', `L2 ${formatValue(drift.l2)}, max |Δz| ${formatValue(drift.maxAbs)}${pair}`),
-    ...wrap(predictedText(predicted), columns, { first: label('predicted'), indent }),
-    ...originLines('starts', firstOrigin, columns),
-    ...(stepOrigin?.step === firstOrigin?.step ? [] : originLines('this step', stepOrigin, columns)),
-    ...cellLines(step),
-    field(
-      'two rows',
-      orderMatched.exact
-        ? `order-matched, same state: 0 of ${formatCount(orderMatched.elements)} elements differ`
-        : `order-matched, same state: ${formatCount(orderMatched.differ)} of ${formatCount(orderMatched.elements)} differ`,
-    ),
+  const differ = orderMatched.exact ? '0' : formatCount(orderMatched.differ);
+  const blocks: { lines: string[]; rank: number }[] = [
+    { rank: 4, lines: [field('context', contextText(step.context, columns - indent.length))] },
+    { rank: 9, lines: [...armLines('uncached', step.uncached, columns), ...armLines('cached', step.cached, columns)] },
+    { rank: 5, lines: [field('drift', `L2 ${formatValue(drift.l2)}, max |Δz| ${formatValue(drift.maxAbs)}${pair}`)] },
+    { rank: 3, lines: wrap(predictedText(step), columns, { first: label('predicted'), indent }) },
+    { rank: 8, lines: originLines('starts', firstOrigin, columns) },
+    {
+      rank: 2,
+      lines: stepOrigin?.step === firstOrigin?.step ? [] : originLines('this step', stepOrigin, columns),
+    },
+    { rank: 7, lines: cellLines(step) },
+    {
+      rank: 6,
+      lines: [
+        field('two rows', `order-matched, same state: ${differ} of ${formatCount(orderMatched.elements)} differ`),
+      ],
+    },
+    { rank: 1, lines: [''] },
   ];
+  for (let rank = 1; count(blocks) > room && rank < 9; rank++) {
+    const least = blocks.findIndex((block) => block.rank === rank);
+    blocks.splice(least, 1);
+  }
+  return blocks.flatMap(({ lines }) => lines);
+}
+
+function count(blocks: readonly { lines: string[] }[]): number {
+  return blocks.reduce((total, { lines }) => total + lines.length, 0);
 }
 
 /** The newest tokens, cut at the left where they do not fit. */
@@ -86,14 +102,15 @@ function armLines(name: string, arm: ExplainedArm, columns: number): string[] {
   return [line.trimEnd()];
 }
 
-function predictedText(predicted: ExplainedStep['predicted']): string {
+function predictedText({ predicted, uncached, cached }: ExplainedStep): string {
   if (predicted === null) return 'nothing: there is no other step to predict from';
   const { sigma, largest, steps, prompts, from, inside } = predicted;
   const source =
     from === 'other prompts'
       ? `${formatCounted(steps, 'step')} of ${formatCounted(prompts, 'other prompt')}`
       : `${formatCounted(steps, 'other step')} of this prompt`;
-  const verdict = inside ? 'the margin is inside' : 'the margin is larger';
+  const margin = inside ? 'the margin is inside' : 'the margin is larger';
+  const verdict = decidedByMargin({ uncached, cached }) ? margin : 'a draw decides, not the margin';
   return `σ ${formatValue(sigma)} between two tokens, at most ${formatValue(largest)} (${source}): ${verdict}`;
 }
 

@@ -12,6 +12,13 @@ export interface ArmText {
   text: string | null;
 }
 
+/** How the logits of two arms compare, step by step, and how many rows a decode step ran. */
+export interface LogitsAgreement {
+  /** First step at which a logit differs; null if every bit of every step is equal. */
+  firstDifferent: number | null;
+  decodeRows: number;
+}
+
 /** First step at which two arms pick different tokens, or one has stopped; null if they never do. */
 export function firstDifference(a: readonly number[], b: readonly number[]): number | null {
   const shared = Math.min(a.length, b.length);
@@ -21,12 +28,14 @@ export function firstDifference(a: readonly number[], b: readonly number[]): num
 
 /**
  * One arm: its text and nothing else. Two: both, and the verdict.
+ * @param agreement of the logits, where two arms ran
  * @param tokenText text of a token, null without a tokenizer
  */
 export function renderGeneration(
   arms: readonly ArmText[],
   tokenText: (token: number) => string | null,
   options: TerminalOptions,
+  agreement: LogitsAgreement | null = null,
 ): string {
   if (arms.length === 1) return printable(arms[0]);
   const [first, second] = arms;
@@ -34,11 +43,19 @@ export function renderGeneration(
   const lines = arms.flatMap((arm) => [arm.arm, printable(arm), '']);
   const paint = marks(options.color);
   if (step === null) {
-    return finish([...lines, `${paint.good('=')} EQUAL  ${formatCounted(first.tokens.length, 'token')}`], options);
+    const found = `EQUAL  ${formatCounted(first.tokens.length, 'token')}${agreement === null ? '' : logitsText(agreement)}`;
+    return finish([...lines, ...wrap(`${paint.good('=')} ${found}`, options.columns, { indent: '  ' })], options);
   }
   const picks = arms.map(({ arm, tokens }) => `${arm} ${pick(tokens[step], tokenText)}`).join(', ');
   const verdict = `TOKENS DIFFER  first at step ${formatCount(step)}: ${picks}`;
   return finish([...lines, ...wrap(`${paint.bad('✗')} ${verdict}`, options.columns, { indent: '  ' })], options);
+}
+
+/** What equal tokens leave open: whether the numbers they were chosen from are equal, too. */
+function logitsText({ firstDifferent, decodeRows }: LogitsAgreement): string {
+  if (firstDifferent !== null) return `; their logits are not, first at step ${formatCount(firstDifferent)}`;
+  const rows = decodeRows === 1 ? '' : `: ${formatCount(decodeRows)} rows per decode step sum in recomputation's order`;
+  return ` and every bit of their logits${rows}`;
 }
 
 function pick(token: number | undefined, tokenText: (token: number) => string | null): string {
