@@ -1,9 +1,16 @@
 /** An executor that also returns what meets the checkpoint's weights: both operands of every product with a weight. */
+import type { Stage } from '../../src/graph/build.ts';
 import type { BuiltGraph } from '../../src/graph/builder.ts';
 import { dataTypes, type GraphProto } from '../../src/graph/onnx/messages.ts';
 import type { Place } from '../../src/graph/rounding.ts';
 import type { FloatArray } from '../../src/model/arrays.ts';
-import { type Activations, type BlockOutput, Executor } from '../../src/model/executor.ts';
+import {
+  type Activations,
+  type BlockOutput,
+  type Capture,
+  Executor,
+  type StepKernel,
+} from '../../src/model/executor.ts';
 
 export interface Operand {
   /** The graph's name and the value's name in it. */
@@ -35,15 +42,24 @@ export class OperandProbe extends Executor {
   }
 
   override async block(...request: Parameters<Executor['block']>): Promise<BlockOutput> {
-    const output = await super.block(...request);
+    const [layer, residual, rows, history, kernel, capture] = request;
+    const asked = this.withOperands({ block: layer }, kernel, capture);
+    const output = await super.block(layer, residual, rows, history, kernel, asked);
     this.keep(output.activations);
     return output;
   }
 
   override async unembed(...request: Parameters<Executor['unembed']>): Promise<Activations> {
-    const activations = await super.unembed(...request);
+    const [residual, count, kernel, capture] = request;
+    const activations = await super.unembed(residual, count, kernel, this.withOperands('unembed', kernel, capture));
     this.keep(activations);
     return activations;
+  }
+
+  /** Ask for the operands beside the hooks; building the graph tells their names. */
+  private withOperands(stage: Stage, kernel: StepKernel, capture: Capture): Capture {
+    this.graph(stage, kernel, capture.hooks);
+    return { ...capture, hooks: new Set([...capture.hooks, ...this.places.keys()]) };
   }
 
   private keep(activations: Activations): void {
