@@ -1,8 +1,9 @@
 /** What follows a patched step: ordinary decode on the rows it left, teacher-forced on the uncached arm's tokens. */
-import { captureNothing } from '../model/executor.ts';
+
 import type { Arm } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { distanceTo, type Distance, type Recovery, recoveryOf, type TokenReturn, tokenReturn } from './recovery.ts';
+import { captureNothing } from '../model/executor.ts';
+import { type Distance, distanceTo, type Recovery, recoveryOf, type TokenReturn, tokenReturn } from './recovery.ts';
 import type { ArmTrace, Trajectory } from './trajectory.ts';
 
 /** A patch seen from one horizon: 0 is the (last) patched step, 1 the next. */

@@ -7,8 +7,8 @@ import { type Activation, type Executor, isCacheHook } from '../model/executor.t
 import type { KVCache } from '../model/kv-cache.ts';
 import { rotateRow } from '../model/positions.ts';
 import { roundTo } from '../numerics/half.ts';
-import type { SavedRuns } from './saved-runs.ts';
 import type { Source, Target } from './resolve.ts';
+import type { SavedRuns } from './saved-runs.ts';
 import type { ArmTrace, Trajectory } from './trajectory.ts';
 
 /** Reads the sources of one prompt. */

@@ -2,16 +2,16 @@
  * The arms of one prompt, teacher-forced on the uncached arm's tokens: what patching takes values from and is measured
  * against. Step s decides token p + s from n = p + s tokens; step 0 is the prefill, equal in all arms.
  */
-import { captureNothing, type Capture, type Activations, type Executor } from '../model/executor.ts';
+
+import type { PromptInput } from '../divergence/prompt-run.ts';
+import { spotCheck } from '../divergence/spot-check.ts';
 import { findHook } from '../graph/hooks.ts';
 import { newestRows } from '../model/activation-rows.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { isCacheHook } from '../model/executor.ts';
+import { type Activations, type Capture, captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
 import { chooseToken, type Strategy } from '../model/sampling/index.ts';
-import type { PromptInput } from '../divergence/prompt-run.ts';
-import { spotCheck } from '../divergence/spot-check.ts';
 import { CacheLog } from './cache-log.ts';
 
 /** `cached-rewrite`: the cached arm with order-matched decoding, one row more per step. */

@@ -3,9 +3,10 @@
  * choice. Causal sentences about cache and kernel rest on its four cells. Two of them are known and are nevertheless
  * computed through the patch path and compared: (cached, decode) is the cached arm, (recomputed, prefill) recomputation.
  */
-import { captureNothing, type KernelRole } from '../model/executor.ts';
+
 import { Arm } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
+import { captureNothing, type KernelRole } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
 import { addCheck, type Checks, noChecks } from './checks.ts';
 import { composeHistory, wholeHistory } from './history.ts';

@@ -2,11 +2,13 @@
  * A patch run as a person reads it, 80 columns: the 2×2 or the list of cells with recovery by horizon, grids as a map of
  * layers, then the gates and the answer last. A cache is said to carry a difference only after a 2×2.
  */
-import type { CellSummary, HorizonSummary, PatchSummary } from '../../patching/summary.ts';
+import type { PatchSummary } from '../../patching/summary.ts';
 import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
 import { displayWidth, padLeft, padRight, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatValue } from './numbers.ts';
+import { gridLines } from './patch-grid.ts';
+import { at, intervalText, isForced, recoveryText, shortText, shown } from './recovery.ts';
 
 export interface PatchText extends TerminalOptions {
   /** Where the run's files are. */
@@ -74,35 +76,6 @@ function twoByTwoLines({ cells }: PatchSummary): string[] {
   return lines;
 }
 
-function at(cell: CellSummary | undefined, horizon: number): HorizonSummary | undefined {
-  return cell?.horizons.find((one) => one.horizon === horizon);
-}
-
-/** `0.31 [0.22–0.40]`, `1 =`, `∅`. */
-function recoveryText(found: HorizonSummary | undefined, isBase = false): string {
-  if (found === undefined || found.count === 0) return '–';
-  if (isBase) return '0 (the cached arm)';
-  if (found.recovery === null) return found.harmful > 0 ? 'harmful' : '∅ nothing to recover';
-  const mark = found.exact === found.count ? ' =' : '';
-  const forced = isForced(found) ? ' ○' : '';
-  const interval = mark === '' && intervalText(found) !== '' ? ` [${intervalText(found)}]` : '';
-  return `${shown(found.recovery)}${mark}${forced}${interval}`;
-}
-
-function isForced({ byConstruction, count }: HorizonSummary): boolean {
-  return count > 0 && byConstruction === count;
-}
-
-/** R to two decimals; exactly 0 and 1 are bare. */
-function shown(value: number): string {
-  if (value === 0 || value === 1) return String(value);
-  if (Math.abs(value) >= 10) return formatValue(value);
-  const text = Math.abs(value).toFixed(2);
-  if (text === '1.00' && value < 1 && value > 0) return '> 0.99';
-  if (text === '0.00') return value < 0 ? '−0.00' : '0.00';
-  return value < 0 ? `−${text}` : text;
-}
-
 /** One line per cell, horizons across. */
 function listLines({ cells }: PatchSummary, columns: number): string[] {
   const horizons = [...new Set(cells.flatMap((cell) => cell.horizons.map(({ horizon }) => horizon)))].toSorted(
@@ -126,96 +99,6 @@ function listLines({ cells }: PatchSummary, columns: number): string[] {
     }
   }
   return lines;
-}
-
-function shortText(found: HorizonSummary | undefined): string {
-  if (found === undefined || found.count === 0) return '–';
-  if (found.recovery === null) return found.harmful > 0 ? 'harmful' : '∅';
-  const mark = `${found.exact === found.count ? ' =' : ''}${isForced(found) ? ' ○' : ''}`;
-  return shown(found.recovery) + mark;
-}
-
-function intervalText(found: HorizonSummary | undefined): string {
-  if (!found?.interval || found.exact === found.count) return '';
-  const { low, high } = found.interval;
-  // Of an interval that is a point there is nothing to say.
-  return low === high ? '' : `${shown(low)}–${shown(high)}`;
-}
-
-const bars = '▁▂▃▄▅▆▇█';
-/** Columns of a map before they are binned. */
-const mapColumns = 48;
-
-/** Layers (or one line) down, heads, hooks or ages across: R at the first horizon. */
-function gridLines({ cells, spec }: PatchSummary, columns: number): string[] {
-  const [horizon] = [...spec.measure.horizons].toSorted((a, b) => a - b);
-  const byLayer = spec.grid?.includes('layer') ?? false;
-  const label = ({ label: { layer, component }, kernel, history }: CellSummary) =>
-    [
-      byLayer ? `L${layer}` : 'all',
-      component === 'value' ? '' : component,
-      kernel === 'prefill' ? 'prefill' : '',
-      history === 'recomputed' ? 'rec.' : '',
-    ]
-      .filter((text) => text !== '')
-      .join(' ');
-  const rows = new Map<string, CellSummary[]>();
-  for (const cell of cells) rows.set(label(cell), [...(rows.get(label(cell)) ?? []), cell]);
-  const across = acrossName(cells);
-  const lines = [
-    `Recovery R of single cells at ${horizon === 0 ? 'the patched step' : `+${horizon}`}, ${across} across`,
-  ];
-  for (const [name, group] of rows) {
-    const found = group.toSorted((a, b) => (a.age ?? 0) - (b.age ?? 0));
-    const chart = binned(
-      found.map((cell) => at(cell, horizon)),
-      Math.min(mapColumns, columns - 32),
-    ).join('');
-    const best = found.reduce<CellSummary | null>(
-      (top, cell) => (recoveryOf(cell, horizon) > recoveryOf(top, horizon) ? cell : top),
-      null,
-    );
-    lines.push(
-      `  ${padRight(name, 14)}${chart}  ${best === null ? 'nothing to recover' : `max ${shown(recoveryOf(best, horizon))}${placeOf(best)}`}`,
-    );
-  }
-  lines.push('  scale   · exactly 0   ▁ ≤ 0.125 … █ ≤ 1   ▾ < 0   ∅ nothing to recover');
-  return lines;
-}
-
-function recoveryOf(cell: CellSummary | null, horizon: number): number {
-  return (cell === null ? null : at(cell, horizon)?.recovery) ?? Number.NEGATIVE_INFINITY;
-}
-
-function acrossName(cells: readonly CellSummary[]): string {
-  if (cells.some(({ age }) => age !== null)) return 'positions from the newest back';
-  if (cells.some(({ label }) => label.head !== null)) return 'heads';
-  return cells.some(({ label }) => label.component === 'value') ? 'hooks in the order of the spec' : 'one cell';
-}
-
-function placeOf({ age, label: { head, hook, component } }: CellSummary): string {
-  if (age !== null) return ` at −${age + 1}`;
-  if (head !== null) return ` at head ${head}`;
-  return component === 'value' ? ` at ${hook.replace(/^blocks\.\d+\.(hook_)?/, '')}` : '';
-}
-
-/** One glyph per column; a bin shows its largest recovery, so that nothing is hidden. */
-function binned(cells: readonly (HorizonSummary | undefined)[], most: number): string[] {
-  const size = Math.ceil(cells.length / most);
-  return Array.from({ length: Math.ceil(cells.length / size) }, (_, i) => {
-    const bin = cells.slice(i * size, (i + 1) * size).filter((cell) => cell !== undefined && cell.count > 0);
-    if (bin.length === 0) return ' ';
-    const values = bin.map((cell) => cell?.recovery ?? null).filter((value) => value !== null);
-    if (values.length === 0) return '∅';
-    return glyph(values.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a)));
-  });
-}
-
-function glyph(value: number): string {
-  if (Number.isNaN(value)) return '×';
-  if (value === 0) return '·';
-  if (value < 0) return '▾';
-  return bars[Math.min(bars.length - 1, Math.ceil(value * bars.length) - 1)];
 }
 
 /** The parts of the history with the largest shares. */
