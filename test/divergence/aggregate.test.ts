@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Aggregate, driftBins } from '../../src/divergence/aggregate.ts';
 import type { LayerRecord, PromptResult, StepRecord } from '../../src/divergence/rows.ts';
 import type { DivergenceSummary, GateResult, Origin, Verdict } from '../../src/divergence/summary.ts';
-import { rateInterval } from '../../src/report/terminal/interval.ts';
+import { rateInterval } from '../../src/numerics/rate-interval.ts';
 import { tokenLines } from '../../src/report/terminal/tokens.ts';
 
 /** 1 u of binary16. */

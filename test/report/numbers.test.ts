@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { rateInterval } from '../../src/report/terminal/interval.ts';
+import { rateInterval } from '../../src/numerics/rate-interval.ts';
 import { displayWidth, visible, wrap } from '../../src/report/terminal/layout.ts';
 import {
   formatCount,

@@ -1,6 +1,6 @@
 /** What reached the text: flip rates with intervals, texts that part, distances of the logits, the widest flips. */
 import type { DivergenceSummary, FlipRow } from '../../divergence/summary.ts';
-import { rateInterval } from './interval.ts';
+import { rateInterval } from '../../numerics/rate-interval.ts';
 import { padLeft, padRight, visible } from './layout.ts';
 import { formatCount, formatPercent, formatValue } from './numbers.ts';
 
