@@ -13,8 +13,18 @@ export interface Column {
   meaning: string;
 }
 
-const column = (type: ColumnType, meaning: string): Column => ({ type, nullable: false, meaning });
-const optional = (type: ColumnType, meaning: string): Column => ({ type, nullable: true, meaning });
+/** A column whose type is known to the compiler, so that `Row` is exact. */
+interface ExactColumn<T extends ColumnType, N extends boolean> extends Column {
+  type: T;
+  nullable: N;
+}
+
+const column = <T extends ColumnType>(type: T, meaning: string): ExactColumn<T, false> => ({
+  ...{ type, nullable: false, meaning },
+});
+const optional = <T extends ColumnType>(type: T, meaning: string): ExactColumn<T, true> => ({
+  ...{ type, nullable: true, meaning },
+});
 
 const condition = column('text', 'condition, joins with conditions.arrow');
 const prompt = column('text', 'id of the prompt, joins with prompts.arrow');
