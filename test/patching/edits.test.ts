@@ -20,27 +20,25 @@ const kinds = ['q', 'k', 'v', 'rot_q', 'rot_k', 'z', 'attn_scores', 'pattern'].m
 const residual = ['resid_pre', 'resid_mid', 'resid_post', 'attn_out', 'mlp_out'].map((kind) => `hook_${kind}`);
 const step = 5;
 
-async function context(
-  model: keyof typeof models,
-  precision: string,
-  patches: PatchSpecInput['patches'],
-  kernel: 'decode' | 'prefill',
-) {
+async function prepare(model: keyof typeof models, precision: string) {
   const executor = await executorOf(models[model], precision);
   const { trajectory, runner } = await traced(executor, { keep: allHooks(executor), rewrite: true });
   const sources = new SourceRows(executor, trajectory, await SavedRuns.open(executor, [], []));
-  const [{ targets }] = resolveSpec(
-    parsePatchSpec({ experiment: 'arms', name: 'x', patches }, 'x'),
-    executor.config,
-  ).cells;
+  return { executor, trajectory, runner, sources };
+}
+
+/** One patched step of a prepared prompt. */
+async function run(
+  { executor, trajectory, runner, sources }: Awaited<ReturnType<typeof prepare>>,
+  patches: PatchSpecInput['patches'],
+  kernel: 'decode' | 'prefill' = 'decode',
+) {
+  const spec = parsePatchSpec({ experiment: 'arms', name: 'x', patches }, 'x');
+  const [{ targets }] = resolveSpec(spec, executor.config).cells;
   const edits = editsAt({ executor, trajectory, sources, base: trajectory.cached, decodeRows: 1 }, targets, step);
   const history = trajectory.cached.history(promptTokens.length + step);
-  const request = {
-    ...requestOf(trajectory, step, kernel, history),
-    patches: edits.patches,
-    hooks: allHooks(executor),
-  };
-  return { executor, trajectory, edits, found: await runner.run(request) };
+  const request = { ...requestOf(trajectory, step, kernel, history), patches: edits.patches };
+  return { edits, found: await runner.run({ ...request, hooks: allHooks(executor) }) };
 }
 
 const cases = (['mistral', 'gemma2'] as const).flatMap((model) =>
@@ -51,8 +49,10 @@ const cases = (['mistral', 'gemma2'] as const).flatMap((model) =>
 
 describe.each(cases)('%s in %s under the %s kernel', (model, precision, kernel) => {
   test('the uncached row of each hook is what the patched step reads there', async () => {
+    const prepared = await prepare(model, precision);
+    const { executor, trajectory } = prepared;
     for (const name of [...kinds, ...residual].map((kind) => `blocks.1.${kind}`)) {
-      const { executor, trajectory, found } = await context(model, precision, [{ hook: name }], kernel);
+      const { found } = await run(prepared, [{ hook: name }], kernel);
       const hook = findHook(name, executor.config)!;
       const read = newestRows(hook, found.activations.get(name)!, 1);
       const given = trajectory.uncached.steps[step].rows.get(name)!;
@@ -68,12 +68,9 @@ describe.each(cases)('%s in %s under the %s kernel', (model, precision, kernel) 
 
   test('one head of a hook is replaced, and the other heads are what they were', async () => {
     const name = 'blocks.1.attn.hook_z';
-    const { executor, trajectory, found } = await context(
-      model,
-      precision,
-      [{ hook: name, heads: [2], from: 'zero' }],
-      kernel,
-    );
+    const prepared = await prepare(model, precision);
+    const { executor, trajectory } = prepared;
+    const { found } = await run(prepared, [{ hook: name, heads: [2], from: 'zero' }], kernel);
     const { headDim, heads } = executor.config;
     const read = newestRows(findHook(name, executor.config)!, found.activations.get(name)!, 1).data;
     for (let head = 0; head < heads; head++) {
@@ -92,7 +89,9 @@ describe.each(cases)('%s in %s under the %s kernel', (model, precision, kernel) 
 
 test("the step's own K and V rows stay in the cache as they were patched", async () => {
   const patches = [{ cache: 'both' as const, positions: ['last' as const], from: 'uncached' as const }];
-  const { executor, trajectory, found } = await context('mistral', 'fp16', patches, 'decode');
+  const prepared = await prepare('mistral', 'fp16');
+  const { executor, trajectory } = prepared;
+  const { found } = await run(prepared, patches);
   const n = promptTokens.length + step;
   for (let layer = 0; layer < executor.config.layers; layer++) {
     const [own, given] = [found.arm.cache.view(layer, n), trajectory.uncached.after(n).view(layer, n)];
@@ -104,14 +103,16 @@ test("the step's own K and V rows stay in the cache as they were patched", async
 });
 
 test('the order-matched arm is a source, and equal to the uncached one', async () => {
+  const prepared = await prepare('mistral', 'fp16');
   const rows = async (from: 'uncached' | 'cached-rewrite') =>
-    (await context('mistral', 'fp16', [{ hook: 'blocks.0.hook_attn_out', from }], 'decode')).found.logits;
+    (await run(prepared, [{ hook: 'blocks.0.hook_attn_out', from }])).found.logits;
   expect(await rows('cached-rewrite')).toEqual(await rows('uncached'));
 });
 
 test('positions that the step does not run, or has not yet, are no part of the edits', async () => {
-  const positions = (patch: object) =>
-    context('mistral', 'fp32', [patch as { hook: string }], 'decode').then(({ edits }) => edits.positions);
+  const prepared = await prepare('mistral', 'fp32');
+  type Patches = NonNullable<PatchSpecInput['patches']>;
+  const positions = async (patch: Patches[number]) => (await run(prepared, [patch])).edits.positions;
   const n = promptTokens.length + step;
   expect(await positions({ hook: 'blocks.0.hook_attn_out', positions: ['history'] })).toBeNull();
   expect(await positions({ hook: 'blocks.0.hook_attn_out', positions: ['generated'] })).toEqual({
