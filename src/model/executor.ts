@@ -385,7 +385,10 @@ export class Executor {
     const make = async (): Promise<Fetch> => {
       const session = await this.openSession(stage, kernel, hooks, always, patches);
       const { graph } = session;
-      const bindings = [...graph.bindings].filter(([name]) => hooks.has(name) || always.includes(name));
+      const all = [...graph.bindings];
+      const asked = ([name]: (typeof all)[number]) => hooks.has(name) || always.includes(name);
+      const optional = ([name]: (typeof all)[number]) => this.options.sharedHooks || isNewRow(name);
+      const bindings = all.filter((binding) => !optional(binding) || asked(binding));
       const values = new Set(bindings.map(([, { value }]) => value));
       return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
     };
@@ -442,6 +445,11 @@ function stageKey(stage: Stage): string {
 /** True for `blocks.{i}.attn.hook_cache_k|cache_v`. */
 export function isCacheHook(name: string): boolean {
   return name.endsWith('.attn.hook_cache_k') || name.endsWith('.attn.hook_cache_v');
+}
+
+/** True for the K/V rows that a block returns beside its hooks. */
+function isNewRow(name: string): boolean {
+  return name.endsWith('.attn.new_k') || name.endsWith('.attn.new_v');
 }
 
 function belongsTo(name: string, stage: Stage, model: HookedModel): boolean {

@@ -75,8 +75,8 @@ export interface SweepResult<T> {
   method: SweepMethod;
 }
 
-/** Cells that are computed both ways before a sweep, and as many after it. */
-const probes = 3;
+/** Cells that are computed both ways after a sweep: at least so many, and one of each hook kind. */
+const sampleSize = 3;
 /** A task holds rows of all its cells up to this number, and logits up to that one: what a lane takes at a time. */
 const rowsPerTask = 4096;
 const logitsPerTask = 2 ** 25;
@@ -179,7 +179,7 @@ class Sweep<T> {
     if (this.mode === 'loop' || tasks.length === 0) return [...tasks];
     const all = tasks.flat();
     // The first cell runs the most rows, the last the fewest.
-    const chosen = [...new Set([all[0], all[all.length - 1], ...this.seeded(all, 'probe')])].slice(0, probes);
+    const chosen = [...new Set([all[0], all[all.length - 1], ...this.seeded(all, 'probe', 1)])];
     const honest = new Map<Pending, FloatArray>();
     for (const job of chosen) {
       this.checkSignal();
@@ -209,7 +209,7 @@ class Sweep<T> {
       this.mode = mode;
       this.tally = tally;
       const others = all.filter((job) => !honest.has(job));
-      this.sample = new Map(this.seeded(others, 'sample').map((job) => [job, null]));
+      this.sample = new Map(this.seeded(others, 'sample', sampleSize).map((job) => [job, null]));
       mine.forEach((task, i) => {
         this.accept(task, found[i]);
       });
@@ -311,8 +311,8 @@ class Sweep<T> {
     return new Tally(rowTolerance(this.base.executor.policy));
   }
 
-  /** A few cells that depend on nothing but the seed and what the cells are. */
-  private seeded(jobs: readonly Pending[], purpose: string): Pending[] {
+  /** At least `least` cells, one of each hook kind among them, that depend on nothing but the seed and what the cells are. */
+  private seeded(jobs: readonly Pending[], purpose: string, least: number): Pending[] {
     const { seed = 0 } = this.request;
     const rank = ({ cell }: Pending) =>
       createHash('sha256')
@@ -320,6 +320,9 @@ class Sweep<T> {
         .digest()
         .readUIntBE(0, 6);
     const ranked = jobs.map((job) => ({ job, rank: rank(job) })).toSorted((a, b) => a.rank - b.rank);
-    return ranked.slice(0, probes).map(({ job }) => job);
+    const order = ranked.map(({ job }) => job);
+    const kindOf = ({ cell }: Pending) => cell.hook.definition.kind;
+    const firsts = order.filter((job, i) => order.findIndex((other) => kindOf(other) === kindOf(job)) === i);
+    return [...new Set([...firsts, ...order])].slice(0, Math.max(least, firsts.length));
   }
 }
