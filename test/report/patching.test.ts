@@ -88,7 +88,7 @@ describe('the 2×2', () => {
     );
     expect(renderPatch(other, options)).toMatch(/^≈ THE KERNEL MAKES IT {2}/m);
     expect(renderPatch(twoByTwo(at(0, 0.9), at(0, 0.1)), options)).toMatch(
-      /^≈ MEASURED {2}[^]*one prompt gives no\s+interval/m,
+      /^≈ MEASURED {2}[\s\S]*one prompt gives no\s+interval/m,
     );
   });
 
