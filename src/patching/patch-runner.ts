@@ -27,7 +27,7 @@ export async function openPatchRunner(config: PatchRunnerConfig): Promise<Runner
   const { checkpoint: reference, policy, kernels, threads, spec, prompts, ...options } = config;
   const checkpoint = await openReference(reference);
   const executor = new Executor({ checkpoint, policy, kernels, threads });
-  const resolved = resolveSpec(spec, checkpoint.config);
+  const resolved = resolveSpec(spec, checkpoint.config, kernels);
   const saved = await openSources(executor, resolved, prompts);
   return {
     run: (prompt) => patchPrompt({ ...options, executor, resolved, saved }, prompt),

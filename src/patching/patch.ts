@@ -51,7 +51,7 @@ export interface PatchOptions extends Omit<RunSubject, 'hooks'> {
 export async function patch(options: PatchOptions): Promise<PatchSummary> {
   const { checkpoint, policy, kernels, strategy, prompts, run, decodeRows, signal } = options;
   const subject: RunSubject = { ...options, hooks: '' };
-  const resolved = resolveSpec(options.spec, checkpoint.config);
+  const resolved = resolveSpec(options.spec, checkpoint.config, kernels);
   let journal: Journal<PatchedPrompt> | undefined;
   try {
     await checkSources(options, resolved);

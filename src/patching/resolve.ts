@@ -2,6 +2,7 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import { UsageError } from '../errors.ts';
 import { type Hook, hasKind, hookName, selectHooks } from '../graph/hooks.ts';
+import { type KernelPreset, patchRefusal } from '../graph/kernels.ts';
 import { isCacheHook, type KernelRole } from '../model/executor.ts';
 import type { Component } from './history.ts';
 import type { Index, PatchOfSpec, PatchSpec, PositionWord } from './spec.ts';
@@ -70,12 +71,15 @@ export interface ResolvedSpec {
   saved: SavedSource[];
 }
 
-/** @throws UsageError naming the field, for what the model does not have. */
-export function resolveSpec(spec: PatchSpec, config: ModelConfig): ResolvedSpec {
-  const targets = spec.patches.map((patch, i) => resolveTarget(patch, config, `patches[${i}]`));
+/**
+ * @param kernels of the run: some have no patch point at some hook, which globs then leave out
+ * @throws UsageError naming the field, for what the model does not have.
+ */
+export function resolveSpec(spec: PatchSpec, config: ModelConfig, kernels: KernelPreset): ResolvedSpec {
+  const targets = spec.patches.map((patch, i) => resolveTarget(patch, config, kernels, `patches[${i}]`));
   const own = spec.into === 'cached' ? (['cached', 'decode'] as const) : (['recomputed', 'prefill'] as const);
   const histories = spec.history ?? [own[0]];
-  const kernels = spec.kernel ?? [own[1]];
+  const roles = spec.kernel ?? [own[1]];
   const groups = spec.grid === undefined ? [targets] : splitTargets(targets, spec.grid, config);
   if (groups.length === 0)
     throw new UsageError(`${spec.name}: grid: ${spec.grid?.join()}: the patches have nothing to split by these axes`);
@@ -85,7 +89,7 @@ export function resolveSpec(spec: PatchSpec, config: ModelConfig): ResolvedSpec 
   };
   const byPosition = spec.grid?.includes('position') ?? false;
   const cells = histories.flatMap((history) =>
-    kernels.flatMap((kernel) =>
+    roles.flatMap((kernel) =>
       prefixes(history).flatMap((prefix) =>
         groups.map((group) => ({
           history,
@@ -107,7 +111,7 @@ export function resolveSpec(spec: PatchSpec, config: ModelConfig): ResolvedSpec 
   };
 }
 
-function resolveTarget(patch: PatchOfSpec, config: ModelConfig, field: string): Target {
+function resolveTarget(patch: PatchOfSpec, config: ModelConfig, kernels: KernelPreset, field: string): Target {
   const { rotary } = patch;
   const source = sourceOf(patch);
   if (patch.hook === undefined) {
@@ -119,7 +123,10 @@ function resolveTarget(patch: PatchOfSpec, config: ModelConfig, field: string): 
   }
   const named = selectHooks(patch.hook, config, `${field}.hook`);
   const layers = patch.layers === undefined ? null : expand(patch.layers, config.layers, `${field}.layers`, 'layer');
-  const hooks = named.filter(({ layer }) => layers === null || layers.includes(layer));
+  const inLayers = named.filter(({ layer }) => layers === null || layers.includes(layer));
+  const refusal = ({ name }: Hook) => patchRefusal(kernels.decode, name) ?? patchRefusal(kernels.prefill, name);
+  const hooks = inLayers.filter((hook) => refusal(hook) === null);
+  if (hooks.length === 0 && inLayers.length > 0) throw new UsageError(`${field}.hook: ${refusal(inLayers[0])}`);
   if (hooks.length === 0)
     throw new UsageError(`${field}.layers: found ${JSON.stringify(patch.layers)}, expected a layer of ${patch.hook}`);
   if (source.kind === 'run' && hooks.some(({ name }) => isCacheHook(name))) {

@@ -74,6 +74,7 @@ test.each<[string, boolean, Case]>([
     const [{ targets }] = resolveSpec(
       parsePatchSpec({ experiment: 'arms', name: 'x', patches }, 'x'),
       executor.config,
+      executor.kernels,
     ).cells;
     const found = isByConstruction({ executor, kernel, decodeRows, prefix, targets, promptLength: 4, n });
     expect(found).toBe(expected);

@@ -34,7 +34,7 @@ async function run(
   kernel: 'decode' | 'prefill' = 'decode',
 ) {
   const spec = parsePatchSpec({ experiment: 'arms', name: 'x', patches }, 'x');
-  const [{ targets }] = resolveSpec(spec, executor.config).cells;
+  const [{ targets }] = resolveSpec(spec, executor.config, executor.kernels).cells;
   const edits = editsAt({ executor, trajectory, sources, base: trajectory.cached, decodeRows: 1 }, targets, step);
   const history = trajectory.cached.history(promptTokens.length + step);
   const request = { ...requestOf(trajectory, step, kernel, history), patches: edits.patches };

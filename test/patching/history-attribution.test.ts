@@ -17,7 +17,7 @@ test.each(['components', 'rows', 'heads'] as const)(
       { experiment: 'arms', name: 'x', steps: { at: [3, 7] }, measure: { attribution: { parts, samples: 6 } } },
       'x',
     );
-    const resolved = resolveSpec(spec, executor.config);
+    const resolved = resolveSpec(spec, executor.config, executor.kernels);
     const { trajectory, runner } = await traced(executor);
     const found = await attributeHistory({ executor, resolved }, trajectory, runner);
     expect(found.map(({ step }) => step)).toEqual([3, 7]);

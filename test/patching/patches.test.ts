@@ -27,7 +27,7 @@ type Changes = Partial<Parameters<typeof patchPrompt>[0]> & { tokens?: number[] 
 /** Run a spec on one prompt. */
 async function patched(executor: Executor, spec: PatchSpecInput | string, changes: Changes = {}) {
   const parsed = typeof spec === 'string' ? openPatchSpec(spec) : parsePatchSpec(spec, 'test');
-  const resolved = resolveSpec(parsed, executor.config);
+  const resolved = resolveSpec(parsed, executor.config, executor.kernels);
   const { tokens = promptTokens, ...options } = changes;
   const result = await patchPrompt(
     {

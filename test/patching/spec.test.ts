@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { InputError, UsageError } from '../../src/errors.ts';
+import { resolveKernels } from '../../src/graph/kernels.ts';
 import { positionsAt, resolveSpec } from '../../src/patching/resolve.ts';
 import { parsePatchSpec } from '../../src/patching/spec.ts';
 import { openPatchSpec, shippedSpecs } from '../../src/patching/spec-files.ts';
@@ -9,6 +10,7 @@ import { removeCheckpoint, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
 
 const dir = writeTinyCheckpoint({ attention: 'gqa', layers: 3 });
 afterAll(() => removeCheckpoint(dir));
+const ort = resolveKernels('ort');
 const arms = (fields: object) => ({ experiment: 'arms', name: 'mine', ...fields });
 const patch = (fields: object) => arms({ patches: [fields] });
 
@@ -16,7 +18,7 @@ describe('what ships', () => {
   test.each(shippedSpecs())('%s is valid, bears its name and has cells', async (name) => {
     const spec = openPatchSpec(name);
     expect(spec.name).toBe(name);
-    expect(resolveSpec(spec, (await openCheckpoint(dir)).config).cells.length).toBeGreaterThan(0);
+    expect(resolveSpec(spec, (await openCheckpoint(dir)).config, ort).cells.length).toBeGreaterThan(0);
   });
 
   test('the promised ones are there', () => {
@@ -145,8 +147,8 @@ test.each<[string, object, RegExp]>([
 ])('%s is a usage error', async (_, fields, says) => {
   const { config } = await openCheckpoint(dir);
   const spec = parsePatchSpec(patch(fields), 'f.json');
-  expect(() => resolveSpec(spec, config)).toThrow(UsageError);
-  expect(() => resolveSpec(spec, config)).toThrow(says);
+  expect(() => resolveSpec(spec, config, ort)).toThrow(UsageError);
+  expect(() => resolveSpec(spec, config, ort)).toThrow(says);
 });
 
 test('positions: words, indices and half-open ranges, each once, below the end', () => {
@@ -162,7 +164,7 @@ test('positions: words, indices and half-open ranges, each once, below the end',
 
 test('grids are taken apart by every axis, and hooks keep to their layers', async () => {
   const { config } = await openCheckpoint(dir);
-  const cells = (fields: object) => resolveSpec(parsePatchSpec(arms(fields), 'f'), config).cells;
+  const cells = (fields: object) => resolveSpec(parsePatchSpec(arms(fields), 'f'), config, ort).cells;
   const both = { patches: [{ cache: 'both' }] };
   expect(cells({ ...both, grid: ['layer'] })).toHaveLength(3);
   expect(cells({ ...both, grid: ['layer', 'head', 'component'] })).toHaveLength(3 * 2 * 2);
@@ -175,4 +177,18 @@ test('grids are taken apart by every axis, and hooks keep to their layers', asyn
   expect(labels[3]).toMatchObject({ hook: 'blocks.1.hook_mlp_out', firstLayer: 1, layer: 1 });
   expect(cells({ history: ['cached', 'recomputed'], kernel: ['decode', 'prefill'] })).toHaveLength(4);
   expect(cells({ history: ['cached', 'recomputed'], prefixes: true })).toHaveLength(1 + 3);
+});
+
+test('hooks that a kernel has no patch point at are left out of globs, and refused by name', async () => {
+  const { config } = await openCheckpoint(dir);
+  const splitKv = resolveKernels('split-kv:16');
+  const hooksOf = (hook: string) =>
+    resolveSpec(parsePatchSpec(patch({ hook }), 'f'), config, splitKv).cells[0].targets[0].hooks.map(
+      ({ name }) => name,
+    );
+  expect(hooksOf('*.attn.*')).not.toContain('blocks.0.attn.hook_pattern');
+  expect(hooksOf('*.attn.*')).toContain('blocks.0.attn.hook_attn_scores');
+  expect(() => hooksOf('*.hook_pattern')).toThrow(
+    /^patches\[0\]\.hook: blocks\.0\.attn\.hook_pattern: a split-KV kernel/,
+  );
 });

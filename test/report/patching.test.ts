@@ -73,20 +73,23 @@ describe('the 2×2', () => {
       '',
       'Gates   ✓ no-op  ✓ patch-full',
       '',
-      '≈ THE CACHE CARRIES IT  recomputed history alone recovers R 0.85 [0.82–0.97];',
+      '≈ THE CACHE CARRIES IT  recomputed history alone recovers R 0.85 [0.82–0.97],',
       '  the prefill kernel alone 0.07 [−0.02–0.34]',
       '  look           runs/patch-1',
     ]);
   });
 
   test('"carries" only where the interval leaves no other reading', () => {
-    expect(renderPatch(twoByTwo(history(0.6), kernel(0)), options)).toMatch(/^≈ NEITHER ALONE {2}/m);
+    expect(renderPatch(twoByTwo(history(0.6), kernel(0)), options)).toMatch(/^≈ HISTORY MORE THAN KERNEL {2}/m);
+    expect(renderPatch(twoByTwo(history(0.3), kernel(0)), options)).toMatch(/^≈ NEITHER ALONE {2}/m);
     const other = twoByTwo(
       at(0, 0.1, { interval: { low: 0, high: 0.2 } }),
       at(0, 0.95, { interval: { low: 0.9, high: 1 } }),
     );
     expect(renderPatch(other, options)).toMatch(/^≈ THE KERNEL MAKES IT {2}/m);
-    expect(renderPatch(twoByTwo(at(0, 0.9), at(0, 0.1)), options)).toMatch(/^≈ MEASURED {2}on one prompt/m);
+    expect(renderPatch(twoByTwo(at(0, 0.9), at(0, 0.1)), options)).toMatch(
+      /^≈ MEASURED {2}[\s\S]*one prompt gives no\s+interval/m,
+    );
   });
 
   test('nothing to recover is vacuous, and said', () => {

@@ -56,7 +56,7 @@ export const patchCommand: CommandDefinition<'patch'> = {
     const spec = openPatchSpec(command.args[1]);
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
-    resolveSpec(spec, checkpoint.config);
+    resolveSpec(spec, checkpoint.config, options.kernels);
     if (options.resume && options.out === null) {
       throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
     }

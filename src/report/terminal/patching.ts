@@ -2,13 +2,16 @@
  * A patch run as a person reads it, 80 columns: the 2×2 or the list of cells with recovery by horizon, grids as a map of
  * layers, then the gates and the answer last. A cache is said to carry a difference only after a 2×2.
  */
-import type { PatchSummary } from '../../patching/summary.ts';
+import type { CellSummary, PatchSummary } from '../../patching/summary.ts';
 import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
 import { displayWidth, padLeft, padRight, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatValue } from './numbers.ts';
 import { gridLines } from './patch-grid.ts';
 import { at, intervalText, isForced, recoveryText, shortText, shown } from './recovery.ts';
+
+/** Lower end of R's interval from which on a cell carries the difference. */
+const supported = 0.8;
 
 export interface PatchText extends TerminalOptions {
   /** Where the run's files are. */
@@ -169,21 +172,23 @@ function verdictLines(summary: PatchSummary, { color, columns }: PatchText): str
       `MEASURED  most recovers ${best.patch === 'none' ? `${best.history} history, ${best.kernel} kernel` : best.patch}: R ${recoveryText(best.horizons[0])}`,
     );
   }
+  return say(paint.warn('≈'), factorVerdict(cells));
+}
+
+/** What the 2×2 says: a claim where an interval leaves no other reading, a comparison where the two do not overlap. */
+function factorVerdict(cells: readonly CellSummary[]): string {
   const whole = Math.max(...cells.map(({ label }) => label.layer));
-  const history = cells.find(
-    (cell) => cell.history === 'recomputed' && cell.kernel === 'decode' && cell.label.layer === whole,
-  )?.horizons[0];
-  const kernel = cells.find((cell) => cell.history === 'cached' && cell.kernel === 'prefill')?.horizons[0];
-  const [h, k] = [recoveryText(history), recoveryText(kernel)];
-  const mark = paint.warn('≈');
-  if (!history?.interval) {
-    return say(mark, `MEASURED  on one prompt recomputed history recovers R ${h}, the prefill kernel ${k}`);
-  }
-  if ((history?.interval?.low ?? -1) >= 0.8)
-    return say(mark, `THE CACHE CARRIES IT  recomputed history alone recovers R ${h}; the prefill kernel alone ${k}`);
-  if ((kernel?.interval?.low ?? -1) >= 0.8)
-    return say(mark, `THE KERNEL MAKES IT  the prefill kernel alone recovers R ${k}; recomputed history alone ${h}`);
-  return say(mark, `NEITHER ALONE  recomputed history recovers R ${h}, the prefill kernel ${k}`);
+  const first = (history: string, kernel: string, layer: number) =>
+    cells.find((cell) => cell.history === history && cell.kernel === kernel && cell.label.layer === layer)?.horizons[0];
+  const history = first('recomputed', 'decode', whole);
+  const kernel = first('cached', 'prefill', -1);
+  const found = `recomputed history alone recovers R ${recoveryText(history)}, the prefill kernel alone ${recoveryText(kernel)}`;
+  const [h, k] = [history?.interval ?? null, kernel?.interval ?? null];
+  if (h === null || k === null) return `MEASURED  ${found}; one prompt gives no interval`;
+  if (h.low >= supported) return `THE CACHE CARRIES IT  ${found}`;
+  if (k.low >= supported) return `THE KERNEL MAKES IT  ${found}`;
+  if (h.low > k.high) return `HISTORY MORE THAN KERNEL  ${found}`;
+  return k.low > h.high ? `KERNEL MORE THAN HISTORY  ${found}` : `NEITHER ALONE  ${found}`;
 }
 
 function notValid({ gates }: PatchSummary, { color, columns, run }: PatchText): string[] {
