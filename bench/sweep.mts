@@ -9,7 +9,7 @@
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { FloatArray } from '../src/model/arrays.ts';
-import type { Cell } from '../src/patching/cells.ts';
+import type { Cell } from '../src/patching/sweep/cells.ts';
 import { median } from './statistics.mts';
 import { benchModel } from './synthetic.mts';
 
@@ -24,11 +24,11 @@ const { values: given, positionals } = parseArgs({
     workers: { type: 'string', default: '2' },
   },
 });
-const build = new URL('../dist/patching/sweep.js', import.meta.url);
-if (!existsSync(build)) throw new Error('dist/patching/sweep.js is missing: npm run build');
-const { sweep }: typeof import('../src/patching/sweep.ts') = await import(build.href);
+const build = new URL('../dist/patching/sweep/sweep.js', import.meta.url);
+if (!existsSync(build)) throw new Error('dist/patching/sweep/sweep.js is missing: npm run build');
+const { sweep }: typeof import('../src/patching/sweep/sweep.ts') = await import(build.href);
 const at = async (path: string) => import(new URL(`../dist/${path}.js`, import.meta.url).href);
-const { baseRun, honestLogits }: typeof import('../src/patching/base-run.ts') = await at('patching/base-run');
+const { baseRun, honestLogits }: typeof import('../src/patching/sweep/base-run.ts') = await at('patching/sweep/base-run');
 const { Executor }: typeof import('../src/model/executor.ts') = await at('model/executor');
 const { openCheckpoint }: typeof import('../src/checkpoint/open.ts') = await at('checkpoint/open');
 const { findHook, hookName }: typeof import('../src/graph/hooks.ts') = await at('graph/hooks');

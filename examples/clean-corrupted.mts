@@ -10,7 +10,7 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ActPatchResult, getActPatchBlockEvery, logitDiff, Model, recovery } from '../src/index.ts';
-import { tokenLabel } from '../src/patching/labels.ts';
+import { tokenLabel } from '../src/patching/sweep/labels.ts';
 import { patchGrid } from '../src/report/figures/patch-grid.ts';
 import { themes } from '../src/report/figures/theme.ts';
 

@@ -2,8 +2,8 @@
 import { contractMarkdown, keyTable } from './cli/contract-document.ts';
 import { gatesMarkdown } from './divergence/gates/gates-document.ts';
 import { hookDefinitions } from './graph/hooks.ts';
-import { patchSpecSchema } from './patching/spec.ts';
-import { patchingExplanation, patchingIntroduction, shippedSpecLines } from './patching/spec-document.ts';
+import { patchSpecSchema } from './patching/spec/spec.ts';
+import { patchingExplanation, patchingIntroduction, shippedSpecLines } from './patching/spec/spec-document.ts';
 import { describeTables } from './store/schemas.ts';
 
 /** Content by path from the package's root. */

@@ -39,12 +39,7 @@ export { type Generated, type GeneratedStep, type GenerateOptions, generate } fr
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';
-export {
-  type ActPatchOptions,
-  type ActPatchResult,
-  genericActivationPatch,
-} from './patching/act-patch.ts';
-export * from './patching/act-patch-hooks.ts';
+export { type ForcedRun, forcedRun, observedDrift } from './patching/arms/forced-run.ts';
 export {
   attributeClasses,
   attributePlaces,
@@ -53,28 +48,38 @@ export {
   predictDrift,
 } from './patching/attribution/index.ts';
 export {
-  type CellDistance,
-  type CleanCorrupted,
-  type CleanCorruptedRequest,
-  type CleanCorruptedRow,
-  runCleanCorrupted,
-} from './patching/clean-corrupted.ts';
-export {
-  type AttributionOptions,
-  type Contribution,
-  type DirectLogitAttribution,
-  directLogitAttribution,
-} from './patching/direct-logit-attribution.ts';
-export {
   DriftRecord,
   type ExplainOptions,
   type ExplainVerdict,
   type Explanation,
   explain,
 } from './patching/explain/index.ts';
-export { type ForcedRun, forcedRun, observedDrift } from './patching/forced-run.ts';
-export type { PatchAxis, PatchTarget } from './patching/grid.ts';
-export { type LogitLens, logitLens } from './patching/logit-lens.ts';
+export {
+  type AttributionOptions,
+  type Contribution,
+  type DirectLogitAttribution,
+  directLogitAttribution,
+} from './patching/lens/direct-logit-attribution.ts';
+export { type LogitLens, logitLens } from './patching/lens/logit-lens.ts';
+export { placebo, randomUlp, summariseNull } from './patching/nulls/index.ts';
+export { type PatchOptions, type PatchProgress, patch } from './patching/run/patch.ts';
+export type { CellSummary, PatchSummary } from './patching/run/summary.ts';
+export { type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec/spec.ts';
+export { openPatchSpec, shippedSpecs } from './patching/spec/spec-files.ts';
+export {
+  type ActPatchOptions,
+  type ActPatchResult,
+  genericActivationPatch,
+} from './patching/sweep/act-patch.ts';
+export * from './patching/sweep/act-patch-hooks.ts';
+export {
+  type CellDistance,
+  type CleanCorrupted,
+  type CleanCorruptedRequest,
+  type CleanCorruptedRow,
+  runCleanCorrupted,
+} from './patching/sweep/clean-corrupted.ts';
+export type { PatchAxis, PatchTarget } from './patching/sweep/grid.ts';
 export {
   klDivergence,
   type LogitMetric,
@@ -82,13 +87,14 @@ export {
   logitDistance,
   type PatchMetric,
   recovery,
-} from './patching/metrics.ts';
-export { placebo, randomUlp, summariseNull } from './patching/nulls/index.ts';
-export { type PatchOptions, type PatchProgress, patch } from './patching/patch.ts';
-export { type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec.ts';
-export { openPatchSpec, shippedSpecs } from './patching/spec-files.ts';
-export type { CellSummary, PatchSummary } from './patching/summary.ts';
-export { type SweepMethod, type SweepOptions, type SweepRequest, type SweepResult, sweep } from './patching/sweep.ts';
+} from './patching/sweep/metrics.ts';
+export {
+  type SweepMethod,
+  type SweepOptions,
+  type SweepRequest,
+  type SweepResult,
+  sweep,
+} from './patching/sweep/sweep.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';
 export { RunDirectory } from './store/run-directory.ts';

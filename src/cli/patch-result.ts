@@ -1,5 +1,5 @@
 /** The result object of `patch` from a run's summary. A failed harness gate or exactness check leaves no number in it. */
-import type { CellSummary, HorizonSummary, PatchSummary } from '../patching/summary.ts';
+import type { CellSummary, HorizonSummary, PatchSummary } from '../patching/run/summary.ts';
 import { type Result, toMeasure } from './contract.ts';
 
 /** What a run found, for programs. `run` is the run directory. */

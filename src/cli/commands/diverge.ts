@@ -1,12 +1,12 @@
 /** `kvlens diverge MODEL`: the main job – both arms over prompts, where they part, and how far. */
 import { join } from 'node:path';
 import { type DivergeOptions, type DivergeProgress, diverge } from '../../divergence/diverge.ts';
+import type { DivergenceSummary } from '../../divergence/summary.ts';
 import { exitCodes, UsageError } from '../../errors.ts';
 import { selectHooks } from '../../graph/hooks.ts';
-import type { DivergenceSummary } from '../../divergence/summary.ts';
 import { Executor } from '../../model/executor.ts';
-import { DriftRecord, type Explanation, explain } from '../../patching/explain/index.ts';
 import { readFaults } from '../../model/faults.ts';
+import { DriftRecord, type Explanation, explain } from '../../patching/explain/index.ts';
 import { renderExplanation, renderSummary } from '../../report/terminal/index.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';

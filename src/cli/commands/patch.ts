@@ -1,8 +1,8 @@
 /** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
 import { exitCodes, UsageError } from '../../errors.ts';
-import { type PatchProgress, patch } from '../../patching/patch.ts';
-import { resolveSpec } from '../../patching/resolve.ts';
-import { openPatchSpec, shippedSpecs } from '../../patching/spec-files.ts';
+import { type PatchProgress, patch } from '../../patching/run/patch.ts';
+import { resolveSpec } from '../../patching/spec/resolve.ts';
+import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';
 import { renderPatch } from '../../report/terminal/index.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';

@@ -19,7 +19,7 @@ import { Arm, type ArmStep, type UncachedPlan } from '../../model/arms.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import { captureNothing, type Executor } from '../../model/executor.ts';
 import { RandomStream } from '../../numerics/random.ts';
-import type { ForcedRun } from '../forced-run.ts';
+import type { ForcedRun } from '../arms/forced-run.ts';
 import { randomNeighbour } from './random-difference.ts';
 
 /** One layer at one decode step; layer n is the final norm and unembedding, where ‖δ_out‖ is the centred L2 of logits. */

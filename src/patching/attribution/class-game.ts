@@ -14,7 +14,7 @@ import { captureNothing, type Executor } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { forward } from '../../model/plans.ts';
 import { shapleyValues } from '../../numerics/shapley.ts';
-import type { ForcedRun } from '../forced-run.ts';
+import type { ForcedRun } from '../arms/forced-run.ts';
 import { type ClassSet, everyClass, mixedKernel, onlyClass } from './class-kernels.ts';
 
 /** Which K/V rows each step reads. */

@@ -6,7 +6,7 @@ import { type Place, places, type RoundingPolicy, typeAt } from '../../graph/rou
 import type { UncachedPlan } from '../../model/arms.ts';
 import { Executor } from '../../model/executor.ts';
 import { contains } from '../../numerics/types.ts';
-import { type ForcedRun, forcedRun, observedDrift } from '../forced-run.ts';
+import { type ForcedRun, forcedRun, observedDrift } from '../arms/forced-run.ts';
 
 /** One place's part: Σ over decode steps of the centred L2 between the arms. */
 export interface PlaceShare {

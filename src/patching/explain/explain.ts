@@ -4,17 +4,17 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { compareStep } from '../../divergence/compare.ts';
+import { rowTolerance } from '../../divergence/gates/difference.ts';
 import { compareLogits } from '../../divergence/metrics/logits.ts';
 import { findOrigins } from '../../divergence/operations.ts';
 import { originOf } from '../../divergence/origins.ts';
-import { rowTolerance } from '../../divergence/gates/difference.ts';
 import type { GateResult, Origin } from '../../divergence/summary.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import type { Executor } from '../../model/executor.ts';
 import type { Fault } from '../../model/faults.ts';
 import { chooseToken, type Strategy } from '../../model/sampling/index.ts';
-import { distanceTo } from '../recovery.ts';
-import { StepRunner } from '../step.ts';
+import { distanceTo } from '../arms/recovery.ts';
+import { StepRunner } from '../arms/step.ts';
 import type { DriftRecord, ExplainTarget } from './drift-record.ts';
 import { explainedHooks, findStateEvent, type Replay, replay, type Snapshot } from './replay.ts';
 import { reproduce } from './reproduction.ts';

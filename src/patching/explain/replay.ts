@@ -3,8 +3,9 @@
  * plain executor from the step's own inputs – its tokens, its positions, and the rows that earlier steps wrote. Both run the
  * same kernels, so that no rounding noise is left and the first hook where they part is a fault in the state between them.
  */
-import { bitEqual } from '../../divergence/counterfactual.ts';
+
 import { firstVisible } from '../../divergence/compare.ts';
+import { bitEqual } from '../../divergence/counterfactual.ts';
 import { type Hook, modelHooks } from '../../graph/hooks.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
 import type { FloatArray } from '../../model/arrays.ts';

@@ -2,7 +2,7 @@
 import { findHook, type Hook, hookName } from '../../graph/hooks.ts';
 import { allocate, floatTensor } from '../../model/arrays.ts';
 import type { Activations, Executor } from '../../model/executor.ts';
-import { type OperationCase, operationCase, type OperationRequest } from './operation-case.ts';
+import { type OperationCase, type OperationRequest, operationCase } from './operation-case.ts';
 import type { StateEvent } from './replay.ts';
 import type { StateFault } from './types.ts';
 

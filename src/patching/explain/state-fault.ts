@@ -1,6 +1,7 @@
 /** What kind of fault a state event is: which row, head and layer, and what exactly is wrong with it. */
-import { bitEqual } from '../../divergence/counterfactual.ts';
+
 import { firstVisible } from '../../divergence/compare.ts';
+import { bitEqual } from '../../divergence/counterfactual.ts';
 import { hookName } from '../../graph/hooks.ts';
 import { typeAt } from '../../graph/rounding.ts';
 import type { FloatArray } from '../../model/arrays.ts';

@@ -1,8 +1,9 @@
 /** What an explanation says, in the form the terminal and `--json` show it. */
-import type { HistoryKind } from '../two-by-two.ts';
+
 import type { Origin } from '../../divergence/summary.ts';
 import type { KernelRole } from '../../model/executor.ts';
 import type { StorageType } from '../../numerics/types.ts';
+import type { HistoryKind } from '../arms/two-by-two.ts';
 
 /** `equal`: there is nothing to explain. */
 export type Cause = 'harness' | 'storage' | 'state-bug' | 'benign-tie' | 'kernel-shape' | 'not-explained' | 'equal';

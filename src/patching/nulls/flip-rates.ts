@@ -8,8 +8,8 @@ import type { FloatArray } from '../../model/arrays.ts';
 import type { Activations, Executor, Patch } from '../../model/executor.ts';
 import { forward } from '../../model/plans.ts';
 import type { StorageType } from '../../numerics/types.ts';
+import type { ForcedRun } from '../arms/forced-run.ts';
 import { mixedKernel, onlyClass } from '../attribution/class-kernels.ts';
-import type { ForcedRun } from '../forced-run.ts';
 
 /**
  * One matmul: kinds of the hooks it reads and of the one it writes. The softmax belongs to pattern · v, as in a split-KV

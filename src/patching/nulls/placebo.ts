@@ -6,7 +6,7 @@ import { centredDistance } from '../../divergence/metrics/logits.ts';
 import { type GraphKernel, type KernelPreset, type OperationClass, operationClasses } from '../../graph/kernels.ts';
 import type { UncachedPlan } from '../../model/arms.ts';
 import type { Executor } from '../../model/executor.ts';
-import { type ForcedRun, forcedRun } from '../forced-run.ts';
+import { type ForcedRun, forcedRun } from '../arms/forced-run.ts';
 import { changedClasses, flipRates } from './flip-rates.ts';
 
 export interface PlaceboOptions {

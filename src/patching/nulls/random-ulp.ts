@@ -13,8 +13,8 @@ import { forward } from '../../model/plans.ts';
 import { neighbour } from '../../numerics/neighbour.ts';
 import { RandomStream } from '../../numerics/random.ts';
 import type { StorageType } from '../../numerics/types.ts';
+import type { ForcedRun } from '../arms/forced-run.ts';
 import { mixedKernel } from '../attribution/class-kernels.ts';
-import type { ForcedRun } from '../forced-run.ts';
 import { type FlipRate, flipRates } from './flip-rates.ts';
 
 export interface RandomUlpOptions {

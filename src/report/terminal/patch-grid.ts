@@ -1,5 +1,5 @@
 /** Grids of cells as a map: layers down, heads, hooks or positions across, one glyph each. */
-import type { CellSummary, HorizonSummary, PatchSummary } from '../../patching/summary.ts';
+import type { CellSummary, HorizonSummary, PatchSummary } from '../../patching/run/summary.ts';
 import { padRight } from './layout.ts';
 import { at, shown } from './recovery.ts';
 

@@ -2,7 +2,7 @@
  * A patch run as a person reads it, 80 columns: the 2×2 or the list of cells with recovery by horizon, grids as a map of
  * layers, then the gates and the answer last. A cache is said to carry a difference only after a 2×2.
  */
-import type { CellSummary, PatchSummary } from '../../patching/summary.ts';
+import type { CellSummary, PatchSummary } from '../../patching/run/summary.ts';
 import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
 import { displayWidth, padLeft, padRight, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';

@@ -1,5 +1,5 @@
 /** Recovery as text. */
-import type { CellSummary, HorizonSummary } from '../../patching/summary.ts';
+import type { CellSummary, HorizonSummary } from '../../patching/run/summary.ts';
 import { formatValue } from './numbers.ts';
 
 /** A cell at one horizon. */

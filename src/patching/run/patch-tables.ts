@@ -1,0 +1,95 @@
+/** The Arrow tables of a patch run, filled prompt by prompt. */
+import type { RunSubject } from '../../divergence/run-subject.ts';
+import { SharedTables } from '../../divergence/shared-tables.ts';
+import type { TableWriter } from '../../store/arrow-writer.ts';
+import type { ResolvedSpec } from '../spec/resolve.ts';
+import type { CellResult, PatchedPrompt } from './prompt-patching.ts';
+
+/** Writes patches and attributions beside the tables every run has. */
+export class PatchTables extends SharedTables {
+  private readonly patches: TableWriter<'patches'>;
+  private readonly attributions: TableWriter<'attributions'> | null;
+  private readonly resolved: ResolvedSpec;
+  private readonly promptLengths: ReadonlyMap<string, number>;
+
+  constructor(subject: RunSubject, identity: unknown, resolved: ResolvedSpec) {
+    super(subject, identity, []);
+    this.resolved = resolved;
+    this.promptLengths = new Map(subject.prompts.map(({ id, tokens }) => [id, tokens.length]));
+    const { spec, cells } = resolved;
+    const keys = { condition: [this.condition], prompt: subject.prompts.map(({ id }) => id), spec: [spec.name] };
+    this.patches = subject.run.table('patches', identity, {
+      ...keys,
+      history: ['cached', 'recomputed'],
+      kernel: ['decode', 'prefill'],
+      hook: cells.map(({ label }) => label.hook),
+      component: ['k', 'v', 'both', 'value'],
+    });
+    this.count('patches', 0);
+    const attributes = spec.measure.attribution !== undefined;
+    this.attributions = attributes
+      ? subject.run.table('attributions', identity, { ...keys, part: partNames(subject) })
+      : null;
+    if (attributes) this.count('attributions', 0);
+  }
+
+  /** Add the rows of one prompt. */
+  add(result: PatchedPrompt): void {
+    for (const cell of result.cells) this.addCell(result.prompt, cell);
+    const key = { condition: this.condition, prompt: result.prompt, spec: this.resolved.spec.name };
+    for (const { step, base, recomputed, parts } of result.attributions) {
+      for (const { part, differing, value, standardError } of parts) {
+        this.attributions?.add({
+          ...{ ...key, step, part, n_differ: differing, shapley: value, standard_error: standardError },
+          ...{ distance_base: base, distance_recomputed: recomputed },
+        });
+      }
+      this.count('attributions', parts.length);
+    }
+  }
+
+  private addCell(prompt: string, result: CellResult): void {
+    const { history, kernel, label } = this.resolved.cells[result.cell];
+    const promptLength = this.promptLengths.get(prompt) ?? 0;
+    result.outcomes.forEach(({ horizon, recovery: of }, i) => {
+      this.patches.add({
+        ...{ condition: this.condition, prompt, spec: this.resolved.spec.name, step: result.step, horizon },
+        position: promptLength + result.step + horizon - 1,
+        ...{ history, kernel, hook: label.hook, layer: label.layer, first_layer: label.firstLayer, head: label.head },
+        ...{
+          component: label.component,
+          pos_start: result.posStart,
+          pos_end: result.posEnd,
+          n_changed: result.changed,
+        },
+        ...{
+          distance_base: of.base.l2,
+          distance_patched: of.patched.l2,
+          kl_base: of.base.kl,
+          kl_patched: of.patched.kl,
+        },
+        ...{
+          recovery: of.recovery,
+          recovery_kl: of.recoveryKl,
+          exact: of.exact,
+          vacuous: of.vacuous,
+          harmful: of.harmful,
+        },
+        by_construction: result.byConstruction[i],
+        token_returns: result.tokens.first,
+        token_follows: result.tokens.follows,
+        token_follows_base: result.baseTokens.follows,
+      });
+    });
+    this.count('patches', result.outcomes.length);
+  }
+}
+
+function partNames({ checkpoint }: RunSubject): string[] {
+  const { layers, kvHeads } = checkpoint.config;
+  const heads = Array.from(
+    { length: layers * kvHeads },
+    (_, i) => `blocks.${Math.floor(i / kvHeads)} head ${i % kvHeads}`,
+  );
+  return ['k', 'v', 'first', 'prompt', 'generated', ...heads];
+}

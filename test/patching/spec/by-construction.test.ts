@@ -1,0 +1,82 @@
+/** Cells that cannot come out otherwise, by hand: what is cut, and what still sums in another order. */
+import { afterAll, expect, test } from 'vitest';
+import { isByConstruction } from '../../../src/patching/spec/by-construction.ts';
+import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
+import { type PatchSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
+import { executorOf } from '../arms/traces.ts';
+
+const dir = writeTinyCheckpoint({ attention: 'gqa', layers: 3 });
+afterAll(() => removeCheckpoint(dir));
+
+interface Case {
+  patches?: PatchSpecInput['patches'];
+  prefix?: number;
+  kernel?: 'decode' | 'prefill';
+  kernels?: string;
+  decodeRows?: number;
+  n?: number;
+}
+const last = [{ hook: 'blocks.2.hook_resid_post' }];
+const cache = { cache: 'both' as const, positions: ['history' as const] };
+
+test.each<[string, boolean, Case]>([
+  ['nothing replaced', false, {}],
+  ['history recomputed under the decode kernel: attention sums otherwise', false, { prefix: 3 }],
+  ['history and kernel replaced', true, { prefix: 3, kernel: 'prefill' }],
+  ['two layers of three', false, { prefix: 2, kernel: 'prefill' }],
+  ['the prefill kernel on the cached history', false, { kernel: 'prefill' }],
+  ['… of the first decode step, whose history is the prompt alone', true, { kernel: 'prefill', n: 5 }],
+  ['every row edited in the cache, read by the prefill kernel', true, { patches: [cache], kernel: 'prefill' }],
+  [
+    'generated rows are all that can differ',
+    true,
+    { patches: [{ ...cache, positions: ['generated'] }], kernel: 'prefill' },
+  ],
+  ['one head of them is not', false, { patches: [{ ...cache, heads: [0] }], kernel: 'prefill' }],
+  ['K alone is not', false, { patches: [{ ...cache, cache: 'k' }], kernel: 'prefill' }],
+  [
+    'K and V by two patches',
+    true,
+    {
+      patches: [
+        { ...cache, cache: 'k' },
+        { ...cache, cache: 'v' },
+      ],
+      kernel: 'prefill',
+    },
+  ],
+  ['the last residual stream', true, { patches: last }],
+  ['the last residual stream of weights that are not prepacked', false, { patches: last, kernels: 'ort-unpacked' }],
+  ['the residual stream after the last attention', true, { patches: [{ hook: 'blocks.2.hook_resid_mid' }] }],
+  ['the residual stream before it', false, { patches: [{ hook: 'blocks.2.hook_resid_pre' }] }],
+  ['the logits themselves', true, { patches: [{ hook: 'logits' }], kernels: 'ort-unpacked' }],
+  ['the last residual stream over itself', false, { patches: [{ hook: 'blocks.2.hook_resid_post', from: 'cached' }] }],
+  ['zeros instead', true, { patches: [{ hook: 'blocks.2.hook_resid_post', from: 'zero' }] }],
+  [
+    'what both sums of the last layer add',
+    false,
+    { patches: [{ hook: 'blocks.2.hook_attn_out,blocks.2.hook_mlp_out' }] },
+  ],
+  ['… and what they add it to', true, { patches: [{ hook: 'blocks.2.hook_resid_pre,blocks.2.hook_attn_out' }] }],
+  ['two rows per step sum as the prefill does', true, { prefix: 3, decodeRows: 2 }],
+  ['two rows per step on the cached history', false, { decodeRows: 2 }],
+  ['one of the two rows', false, { patches: last, decodeRows: 2 }],
+  [
+    'both of the two rows',
+    true,
+    { patches: [{ hook: 'blocks.2.hook_resid_post', positions: [[0, 64]] }], decodeRows: 2 },
+  ],
+])(
+  '%s: %s',
+  async (_, expected, { patches = [], prefix = 0, kernel = 'decode', kernels = 'ort', decodeRows = 1, n = 9 }) => {
+    const executor = await executorOf(dir, 'fp16', kernels);
+    const [{ targets }] = resolveSpec(
+      parsePatchSpec({ experiment: 'arms', name: 'x', patches }, 'x'),
+      executor.config,
+      executor.kernels,
+    ).cells;
+    const found = isByConstruction({ executor, kernel, decodeRows, prefix, targets, promptLength: 4, n });
+    expect(found).toBe(expected);
+  },
+);
