@@ -284,6 +284,7 @@ export const results = {
       .array(z.strictObject({ part: z.string(), value: measure, share: measure.nullable() }))
       .describe('Shapley values of parts of the history, if the spec asks for them'),
     spotChecks: z.strictObject({ steps: count, failed: count }),
+    planted: z.array(z.string()).describe('faults that --plant put into the cached arm; empty in an honest run'),
   }),
 } as const;
 

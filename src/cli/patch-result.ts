@@ -20,6 +20,7 @@ export function patchResult(summary: PatchSummary, run: string): Result<'patch'>
         }))
       : [],
     spotChecks: summary.spotChecks,
+    planted: [...summary.planted],
   };
 }
 

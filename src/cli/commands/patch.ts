@@ -1,5 +1,6 @@
 /** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
 import { exitCodes, UsageError } from '../../errors.ts';
+import { readFaults } from '../../model/faults.ts';
 import { type PatchProgress, patch } from '../../patching/run/patch.ts';
 import { resolveSpec } from '../../patching/spec/resolve.ts';
 import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';
@@ -21,7 +22,7 @@ import {
 import { patchResult } from '../patch-result.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { noteUnused, openSubject, readPrompts } from '../subject.ts';
-import { integer } from '../values.ts';
+import { integer, nonEmpty } from '../values.ts';
 
 /** Common options that are about prompt files. */
 const onlyFiles: readonly CommonName[] = ['template', 'fewShot', 'limit'];
@@ -45,6 +46,11 @@ export const patchCommand: CommandDefinition<'patch'> = {
       read: integer('max-new-tokens', 2, 1_000_000),
       fallback: 150,
     });
+    addOption(command, {
+      flags: '--plant <FILE>',
+      description: 'plant the faults of this JSON file in the cached arm, to see that the cells point at them',
+      read: nonEmpty('plant', 'a file'),
+    });
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
@@ -60,6 +66,8 @@ export const patchCommand: CommandDefinition<'patch'> = {
     if (options.resume && options.out === null) {
       throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
     }
+    const plant = values.text('plant');
+    const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const prefill = values.number('prefill') ?? null;
     const read = readPrompts(subject, source, options);
     const prompts = prefill === null ? read : splitAtPrefill(read, prefill);
@@ -81,7 +89,7 @@ export const patchCommand: CommandDefinition<'patch'> = {
     try {
       const summary = await patch({
         ...{ checkpoint, policy, kernels, strategy, prompts, maxNewTokens, decodeRows, threads, ignoreEos, template },
-        ...{ spec, workers, run, signal: context.signal },
+        ...{ spec, workers, faults, run, signal: context.signal },
         onProgress: (state) => progress.update(progressState(`${checkpoint.name} ${spec.name}`, state)),
       });
       progress.end();

@@ -13,7 +13,9 @@ import type { RunSubject } from '../../divergence/run-subject.ts';
 import { standInHolds } from '../../divergence/stand-in.ts';
 import type { GateResult } from '../../divergence/summary.ts';
 import { InterruptedError, UsageError } from '../../errors.ts';
+import { isEmulated } from '../../graph/kernels.ts';
 import { Executor } from '../../model/executor.ts';
+import { describeFault } from '../../model/faults.ts';
 import { strategyName } from '../../model/sampling/index.ts';
 import { Journal } from '../../store/journal.ts';
 import { checkResults, mergeChecks, noChecks } from '../arms/checks.ts';
@@ -95,6 +97,8 @@ export async function patch(options: PatchOptions): Promise<PatchSummary> {
     return {
       ...{ model: checkpoint.name, precision: policy.name, kernels: kernels.name, strategy: strategyName(strategy) },
       ...{ decodeRows, spec: options.spec, gates: all, ...found },
+      emulated: isEmulated(kernels),
+      planted: (options.faults ?? []).map(describeFault),
       valid: all.every((gate) => gate.class !== 'harness' || gate.passed),
     };
   } catch (error) {
@@ -133,6 +137,7 @@ async function runPrompts(
         maxNewTokens,
         ignoreEos,
       },
+      faults: options.faults ?? [],
       uncachedPlan: standInHolds(policy, gates) ? 'stand-in' : 'recompute',
       spec: resolved.spec,
       prompts: prompts.map(({ id }) => id),

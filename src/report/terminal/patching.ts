@@ -9,6 +9,7 @@ import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatValue } from './numbers.ts';
 import { gridLines } from './patch-grid.ts';
 import { at, intervalText, isForced, recoveryText, shortText, shown } from './recovery.ts';
+import { machineLines } from './run-line.ts';
 
 /** Lower end of R's interval from which on a cell carries the difference. */
 const supported = 0.8;
@@ -46,9 +47,9 @@ function headLines(summary: PatchSummary, columns: number): string[] {
   const right = `${formatCounted(prompts, 'prompt')}, ${formatCounted(patchedSteps, 'patched step')}`;
   const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
   const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
-  return spec.description === undefined
-    ? first
-    : [...first, ...wrap(spec.description, columns, { first: '  ', indent: '  ' })];
+  const described =
+    spec.description === undefined ? [] : wrap(spec.description, columns, { first: '  ', indent: '  ' });
+  return [...first, ...machineLines(summary, columns), ...described];
 }
 
 function isTwoByTwo({ spec, cells }: PatchSummary): boolean {
@@ -135,7 +136,8 @@ function noteLines({ cells }: PatchSummary, columns: number): string[] {
     say(`∅ vacuous: ${formatCount(vacuous)} of ${formatCount(measured)} measurements had nothing to recover`);
   if (harmful > 0) say(`! harmful: ${formatCount(harmful)} had nothing to recover, and the patch made a difference`);
   const unchanged = cells.reduce((sum, cell) => sum + (cell.patch === 'none' ? 0 : cell.unchanged), 0);
-  if (unchanged > 0) say(`changes nothing: ${formatCount(unchanged)} patches wrote what was there`);
+  if (unchanged > 0)
+    say(`changes nothing: ${formatCount(unchanged)} patches wrote what was there${soleDifferences(cells)}`);
   const flips = Math.max(0, ...cells.map(({ tokens }) => tokens.flips));
   if (flips > 0) {
     const best = cells.reduce((top, cell) => (cell.tokens.returned > top.tokens.returned ? cell : top));
@@ -144,6 +146,14 @@ function noteLines({ cells }: PatchSummary, columns: number): string[] {
     );
   }
   return lines;
+}
+
+/** Where a grid finds differences in a few cells only, these are where the arms differ, whatever reaches the logits. */
+function soleDifferences(cells: PatchSummary['cells']): string {
+  const differing = cells.filter(({ patch, count, unchanged }) => patch !== 'none' && unchanged < count);
+  if (differing.length === 0 || differing.length > 3 || cells.length < 8) return '';
+  const named = differing.map(({ patch, count, unchanged }) => `${patch} (${formatCount(count - unchanged)})`);
+  return `; those that changed something: ${named.join(', ')}`;
 }
 
 function verdictLines(summary: PatchSummary, { color, columns }: PatchText): string[] {

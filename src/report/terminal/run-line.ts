@@ -24,14 +24,18 @@ export function runLines(summary: DivergenceSummary, columns: number): string[] 
   const right = `${formatCounted(prompts, 'prompt')} × ${atMost}${count}`;
   const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
   const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
-  const planted = summary.planted.flatMap((fault) =>
-    wrap(`PLANTED FAULT in the cached arm: ${fault}`, Math.min(columns, 80), { first: '  ', indent: '    ' }),
-  );
-  return [...first, ...machineLines(summary), ...planted];
+  return [...first, ...machineLines(summary, columns)];
 }
 
-function machineLines({ precision, kernels, emulated }: DivergenceSummary): string[] {
+/** What computed, and what was planted: a run of either kind must not look like another. */
+export function machineLines(
+  { precision, kernels, emulated, planted }: Pick<DivergenceSummary, 'precision' | 'kernels' | 'emulated' | 'planted'>,
+  columns: number,
+): string[] {
   const lines = [`  on this CPU: ${storage[precision] ?? `roundings of policy ${precision}`}`];
   if (emulated) lines.push(`  ${kernels} imitates a GPU's kernel inside the graph`);
-  return lines;
+  const faults = planted.flatMap((fault) =>
+    wrap(`PLANTED FAULT in the cached arm: ${fault}`, Math.min(columns, 80), { first: '  ', indent: '    ' }),
+  );
+  return [...lines, ...faults];
 }
