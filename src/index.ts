@@ -47,6 +47,8 @@ export {
   playClasses,
   predictDrift,
 } from './patching/attribution/index.ts';
+export { type AttributeOptions, attribute } from './patching/attribution/run/attribute.ts';
+export type { AttributionSummary } from './patching/attribution/run/summary.ts';
 export {
   DriftRecord,
   type ExplainOptions,

@@ -1,13 +1,12 @@
 /** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
 import { exitCodes, UsageError } from '../../errors.ts';
-import { type PatchProgress, patch } from '../../patching/run/patch.ts';
-import { resolveSpec } from '../../patching/spec/resolve.ts';
+import type { PatchProgress } from '../../patching/run/experiment.ts';
 import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';
-import { renderPatch } from '../../report/terminal/index.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
 import { chooseExecution } from '../execution.ts';
+import { checkSpec, promptsOf, runSpec } from '../experiments.ts';
 import {
   addCommonOptions,
   addOption,
@@ -18,7 +17,6 @@ import {
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
-import { patchResult } from '../patch-result.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { noteUnused, openSubject, readPrompts } from '../subject.ts';
 import { integer } from '../values.ts';
@@ -56,13 +54,13 @@ export const patchCommand: CommandDefinition<'patch'> = {
     const spec = openPatchSpec(command.args[1]);
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
-    resolveSpec(spec, checkpoint.config, options.kernels);
+    checkSpec(spec, checkpoint, options);
     if (options.resume && options.out === null) {
       throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
     }
     const prefill = values.number('prefill') ?? null;
     const read = readPrompts(subject, source, options);
-    const prompts = prefill === null ? read : splitAtPrefill(read, prefill);
+    const prompts = promptsOf(spec, prefill === null ? read : splitAtPrefill(read, prefill), options);
     const maxNewTokens = values.number('maxNewTokens') ?? 150;
     const lengths = prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens));
     const { workers, note } = chooseExecution(checkpoint, options, {
@@ -79,18 +77,15 @@ export const patchCommand: CommandDefinition<'patch'> = {
       ...(out === null ? {} : { out }),
     });
     try {
-      const summary = await patch({
-        ...{ checkpoint, policy, kernels, strategy, prompts, maxNewTokens, decodeRows, threads, ignoreEos, template },
-        ...{ spec, workers, run, signal: context.signal },
-        onProgress: (state) => progress.update(progressState(`${checkpoint.name} ${spec.name}`, state)),
-      });
-      progress.end();
-      const result = patchResult(summary, run.path);
-      return {
-        result,
-        text: renderPatch(summary, { ...context.io, run: run.path }),
-        exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed,
-      };
+      const subject = { checkpoint, policy, kernels, strategy, prompts, maxNewTokens, decodeRows, threads };
+      const onProgress = (state: PatchProgress) =>
+        progress.update(progressState(`${checkpoint.name} ${spec.name}`, state));
+      const { result, text } = await runSpec(
+        spec,
+        { ...subject, ignoreEos, template, workers, run, signal: context.signal, onProgress },
+        context.io,
+      );
+      return { result, text, exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed };
     } finally {
       progress.end();
     }

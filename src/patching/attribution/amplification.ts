@@ -12,8 +12,8 @@
  * Σ ‖δ_in‖² over its steps; a_l and h_l are the step's own.
  */
 import { distance, layerOutputs } from '../../divergence/counterfactual.ts';
-import { centredDistance } from '../../divergence/metrics/logits.ts';
 import type { Tally } from '../../divergence/gates/difference.ts';
+import { centredDistance } from '../../divergence/metrics/logits.ts';
 import { hookName } from '../../graph/hooks.ts';
 import { typeAt } from '../../graph/rounding.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../../model/arms.ts';

@@ -33,6 +33,8 @@ export interface AttributedPart {
   differing: number;
   /** Of the distance removed, in L2. */
   value: number;
+  /** What is removed where this part alone is recomputed. */
+  oneIn: number;
   /** Null where all subsets were played. */
   standardError: number | null;
 }
@@ -81,11 +83,14 @@ async function attributeStep(
     return base - left;
   };
   const game = await playGame(players.length, samples, seed, play);
+  const alone: number[] = [];
+  for (const member of players.keys()) alone.push(await play([member]));
   let next = 0;
   const parts = all.map(({ part }, i): AttributedPart => {
-    if (differing[i] === 0) return { part, differing: 0, value: 0, standardError: null };
+    if (differing[i] === 0) return { part, differing: 0, value: 0, oneIn: 0, standardError: null };
     const at = next++;
-    return { part, differing: differing[i], value: game.values[at], standardError: game.standardErrors?.[at] ?? null };
+    const values = { value: game.values[at], oneIn: alone[at], standardError: game.standardErrors?.[at] ?? null };
+    return { part, differing: differing[i], ...values };
   });
   return { step, base, recomputed: whole, parts, plays: game.plays };
 }

@@ -30,8 +30,37 @@ export function runLines(summary: DivergenceSummary, columns: number): string[] 
   return [...first, ...machineLines(summary), ...planted];
 }
 
-function machineLines({ precision, kernels, emulated }: DivergenceSummary): string[] {
+/** What the precision is on a CPU, and which kernels are imitated. */
+export function machineLines({
+  precision,
+  kernels,
+  emulated,
+}: Pick<DivergenceSummary, 'precision' | 'kernels' | 'emulated'>): string[] {
   const lines = [`  on this CPU: ${storage[precision] ?? `roundings of policy ${precision}`}`];
   if (emulated) lines.push(`  ${kernels} imitates a GPU's kernel inside the graph`);
   return lines;
+}
+
+/** The first lines of an experiment: model, spec and condition, with what it covers on the right. */
+export function experimentHead(
+  {
+    model,
+    spec,
+    precision,
+    strategy,
+    kernels,
+    decodeRows,
+  }: Pick<DivergenceSummary, 'model' | 'precision' | 'strategy' | 'kernels' | 'decodeRows'> & {
+    spec: { name: string; description?: string | undefined };
+  },
+  right: string,
+  columns: number,
+): string[] {
+  const condition = [precision, strategy, kernels, ...(decodeRows > 1 ? [`decode-rows ${decodeRows}`] : [])].join(', ');
+  const left = `${model}  ${spec.name}  ${condition}`;
+  const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
+  const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
+  return spec.description === undefined
+    ? first
+    : [...first, ...wrap(spec.description, columns, { first: '  ', indent: '  ' })];
 }
