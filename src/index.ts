@@ -39,7 +39,7 @@ export { type Generated, type GeneratedStep, type GenerateOptions, generate } fr
 export type { HookFunction } from './model/hook-functions.ts';
 export { Model, type ModelOptions, type NamesFilter, type PastKeyValues, type RunOptions } from './model/model.ts';
 export { resolveStrategy, type Strategy, strategyName } from './model/sampling/index.ts';
-export { type ForcedRun, forcedRun, observedDrift } from './patching/arms/forced-run.ts';
+export { type ForcedRun, forcedRun } from './patching/arms/forced-run.ts';
 export {
   attributeClasses,
   attributePlaces,
@@ -47,6 +47,8 @@ export {
   playClasses,
   predictDrift,
 } from './patching/attribution/index.ts';
+export { type AttributeOptions, attribute } from './patching/attribution/run/attribute.ts';
+export type { AttributionSummary } from './patching/attribution/run/summary.ts';
 export {
   DriftRecord,
   type ExplainOptions,

@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import { gateResultSchema } from '../divergence/gates/gate-result.ts';
+import { operationClasses } from '../graph/kernels.ts';
+import { places } from '../graph/rounding.ts';
 
 /** A measured number; JSON has no NaN and no infinity, so those are words. */
 const measure = z.union([z.number(), z.enum(['NaN', 'Infinity', '-Infinity'])]);
@@ -173,6 +175,66 @@ const cell = z.strictObject({
     .describe('what becomes of the tokens'),
 });
 
+const inD = 'mean over decode steps, L2 of mean-centred logits';
+
+const classes = z.strictObject({
+  history: z.enum(['recomputed', 'cached']).describe('what each step reads: one step’s error, or a whole decode'),
+  all: measure.describe(`drift with every class on the decode kernel: ${inD}`),
+  none: measure.describe('drift with none: 0'),
+  parts: z.array(
+    z.strictObject({
+      class: z.enum(operationClasses),
+      shapley: measure.describe('these sum to all − none'),
+      share: measure.nullable(),
+      low: measure.nullable().describe('of the share: 95 %, bootstrap by prompt; null below two prompts'),
+      high: measure.nullable(),
+      oneIn: measure.describe('drift with this class alone'),
+      leaveOneOut: measure.describe('all − drift with all others'),
+    }),
+  ),
+});
+
+const placesResult = z.strictObject({
+  all: measure.describe(`drift of the policy: ${inD}`),
+  none: measure.describe('drift where everything is float32'),
+  parts: z.array(
+    z.strictObject({
+      place: z.enum(places),
+      oneIn: measure.describe('drift where this place alone rounds'),
+      leaveOneOut: measure.describe('drift where all others do'),
+    }),
+  ),
+});
+
+const amplification = z.strictObject({
+  layers: z.array(
+    z.strictObject({
+      layer: count.describe('the last is the final norm and unembedding'),
+      actual: measure.nullable().describe('‖δ out‖ / ‖δ in‖ of the difference there is; null where none enters'),
+      random: measure.nullable().describe('… of random ones of that size'),
+      steps: count.describe('steps in which a difference enters'),
+    }),
+  ),
+  observed: measure.describe('drift of the logits, root mean square over steps'),
+  predictedActual: measure.describe('the same from the gains of actual differences'),
+  predictedRandom: measure,
+});
+
+const nullResult = z.strictObject({
+  null: z.enum(['placebo', 'random-ulp']),
+  seeds: count,
+  mean: measure.describe(`drift of the null’s runs: ${inD}`),
+  q95: measure.describe('quantile over seeds and steps'),
+  q999: measure,
+  max: measure,
+  ceiling: measure.describe('largest mean of a seed’s run'),
+  observed: measure.describe('mean drift of the cached arm'),
+  below: count.describe('seeds whose run drifts less than the cached arm, in the mean'),
+  beyond: count.describe('steps whose observed drift exceeds q999'),
+  classes: z.array(z.enum(operationClasses)).describe('of the placebo: classes that were permuted'),
+  flipped: measure.nullable().describe('of random-ulp: elements moved per step'),
+});
+
 /** The result object of every command. */
 export const results = {
   models: z.strictObject({
@@ -269,7 +331,7 @@ export const results = {
   }),
   patch: z.strictObject({
     run: z.string().describe('the run directory'),
-    cells: z.array(cell).describe('empty if a harness gate or an exactness check failed'),
+    cells: z.array(cell).describe('of experiment `arms`; empty if a harness gate or an exactness check failed'),
     gates: gateResults.describe('the gates, and the exactness checks of the patch path'),
     spec: z.string().describe('name of the spec'),
     model: z.string(),
@@ -279,12 +341,16 @@ export const results = {
     decodeRows: count,
     prompts: count,
     steps: count.describe('decode steps of all prompts'),
-    patchedSteps: count.describe('decode steps at which something was patched'),
+    patchedSteps: count.describe('decode steps at which something was patched, or that were attributed'),
     attribution: z
       .array(z.strictObject({ part: z.string(), value: measure, share: measure.nullable() }))
       .describe('Shapley values of parts of the history, if the spec asks for them'),
     spotChecks: z.strictObject({ steps: count, failed: count }),
     planted: z.array(z.string()).describe('faults that --plant put into the cached arm; empty in an honest run'),
+    classes: z.array(classes).describe('of experiment `attribution`, as what follows; empty if not asked for'),
+    places: placesResult.nullable(),
+    amplification: amplification.nullable(),
+    nulls: z.array(nullResult),
   }),
 } as const;
 

@@ -13,14 +13,16 @@ export function patchResult(summary: PatchSummary, run: string): Result<'patch'>
     spec: spec.name,
     ...{ model, precision, kernels, strategy, decodeRows, prompts, steps, patchedSteps },
     attribution: summary.valid
-      ? summary.parts.map(({ part, value, share }) => ({
+      ? summary.parts.map(({ part, value, oneIn, share }) => ({
           part,
           value: toMeasure(value),
+          oneIn: toMeasure(oneIn),
           share: share === null ? null : toMeasure(share),
         }))
       : [],
     spotChecks: summary.spotChecks,
     planted: [...summary.planted],
+    ...{ classes: [], places: null, amplification: null, nulls: [] },
   };
 }
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { noLogits } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { captureNothing, type Executor } from '../model/executor.ts';
+import { captureNothing, type Executor, type StepKernel } from '../model/executor.ts';
 import type { KVCache } from '../model/kv-cache.ts';
 import { forward } from '../model/plans.ts';
 import { bitEqual } from './counterfactual.ts';
@@ -19,6 +19,8 @@ export interface StandInRun {
   logits: readonly FloatArray[];
   /** Id of the prompt: chooses the step in the middle, so that its index does not. */
   id: string;
+  /** Kernel of every pass; default the preset's prefill kernel. */
+  kernel?: StepKernel;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface StandInRun {
  * @returns by length, whether the stand-in was right (on a tape: at its stage).
  */
 export async function spotCheck(run: StandInRun): Promise<Map<number, boolean>> {
-  const { executor, forced, promptLength: first, logits } = run;
+  const { executor, forced, promptLength: first, logits, kernel = 'prefill' } = run;
   const { vocabSize } = executor.config;
   const found = new Map<number, boolean>();
   const last = forced.length - 1;
@@ -35,7 +37,7 @@ export async function spotCheck(run: StandInRun): Promise<Map<number, boolean>> 
   for (const n of new Set([Math.min(middle, last), last])) {
     const cache = executor.newCache(n);
     const tokens = forced.slice(0, n);
-    const honest = await forward(executor, { tokens, start: 0, cache, kernel: 'prefill', capture: captureNothing });
+    const honest = await forward(executor, { tokens, start: 0, cache, kernel, capture: captureNothing });
     const row = (length: number) => honest.logits?.subarray((length - 1) * vocabSize, length * vocabSize) ?? noLogits;
     const checked = n === last ? Array.from({ length: n - first + 1 }, (_, step) => first + step) : [n];
     let equal = checked.every((length) => bitEqual(row(length), logits[length - first]));

@@ -2,6 +2,7 @@
  * Percentile bootstrap (Efron 1979) by unit: whole prompts are drawn with replacement, and the statistic is computed from
  * each draw. Seeded: the same units give the same interval.
  */
+import { quantile } from './quantile.ts';
 import { RandomStream } from './random.ts';
 
 /** An interval of a statistic. */
@@ -42,14 +43,5 @@ export function bootstrapRatio(
     if (bottom > 0) values.push(top / bottom);
   }
   if (values.length === 0) return null;
-  values.sort((a, b) => a - b);
   return { low: quantile(values, (1 - level) / 2), high: quantile(values, (1 + level) / 2) };
-}
-
-/** Quantile of ascending values, linear between neighbours. */
-export function quantile(sorted: readonly number[], share: number): number {
-  const at = share * (sorted.length - 1);
-  const below = Math.floor(at);
-  const above = Math.min(sorted.length - 1, below + 1);
-  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
 }

@@ -28,6 +28,7 @@ const optional = <T extends ColumnType>(type: T, meaning: string): ExactColumn<T
 
 const condition = column('text', 'condition, joins with conditions.arrow');
 const prompt = column('text', 'id of the prompt, joins with prompts.arrow');
+const spec = column('text', 'name of the patch spec');
 
 export const tables = {
   conditions: {
@@ -114,7 +115,7 @@ export const tables = {
   patches: {
     condition,
     prompt,
-    spec: column('text', 'name of the patch spec'),
+    spec,
     step: column('int32', 'the patched step, or the last of several'),
     horizon: column('int32', 'steps after it: 0 is the patched step'),
     position: column('int32', 'absolute position of the newest input token where it is measured'),
@@ -145,14 +146,82 @@ export const tables = {
   attributions: {
     condition,
     prompt,
-    spec: column('text', 'name of the patch spec'),
+    spec,
     step: column('int32', 'the step'),
     part: column('text', 'part of the history that is recomputed'),
     n_differ: column('int32', 'elements of the part that differ between the arms'),
     shapley: column('float64', 'share of the removed distance, L2 of mean-centred logits'),
+    one_in: column('float64', 'distance removed where this part alone is recomputed'),
     standard_error: optional('float64', 'of a sampled value; null where all subsets were played'),
     distance_base: column('float64', 'cached to uncached arm'),
     distance_recomputed: column('float64', 'with the whole history recomputed'),
+  },
+  classes: {
+    condition,
+    prompt,
+    spec,
+    history: column('text', 'recomputed: one step’s error; cached: a whole decode'),
+    steps: column('int32', 'decode steps that every value sums over'),
+    class: column('text', 'class of operations: qkv, scores, values, o, mlp, head'),
+    shapley: column('float64', 'its Shapley value in v; those of a prompt and history sum to drift_all − drift_none'),
+    one_in: column('float64', 'v of this class alone on the decode kernel'),
+    leave_one_out: column('float64', 'v(all) − v(all others)'),
+    drift_all: column('float64', 'v(all): Σ over steps, L2 of mean-centred logits to the uncached arm'),
+    drift_none: column('float64', 'v(∅): 0 by the gate no-class'),
+  },
+  subsets: {
+    condition,
+    prompt,
+    spec,
+    history: column('text', 'recomputed or cached'),
+    subset: column('int16', 'classes on the decode kernel: bit i is class i of qkv, scores, values, o, mlp, head'),
+    drift: column('float64', 'v(S): Σ over steps, L2 of mean-centred logits to the uncached arm'),
+  },
+  places: {
+    condition,
+    prompt,
+    spec,
+    steps: column('int32', 'decode steps that every value sums over'),
+    place: column('text', 'rounding place of the policy'),
+    one_in: column('float64', 'drift between the arms where everything is float32 but this place'),
+    leave_one_out: column('float64', 'drift of the policy with this place in float32'),
+    drift_all: column('float64', 'drift of the policy: Σ over steps, L2 of mean-centred logits'),
+    drift_none: column('float64', 'drift where everything is float32'),
+  },
+  gains: {
+    condition,
+    prompt,
+    spec,
+    step: column('int32', 'decode step, from 1'),
+    layer: column('int16', 'layer; n is the final norm and unembedding'),
+    delta_in: column('float64', '‖cached − uncached‖ of the newest residual row that enters'),
+    delta_out: column(
+      'float64',
+      'what becomes of it under the decode kernel and the cached history; centred L2 of logits at layer n',
+    ),
+    random_in: optional('float64', 'root mean square over random differences of that size; null where nothing enters'),
+    random_out: optional('float64', 'what becomes of them'),
+    added: column('float64', 'difference the decode kernel makes by itself'),
+    via_history: column('float64', 'difference that enters through the history'),
+  },
+  predictions: {
+    condition,
+    prompt,
+    spec,
+    step: column('int32', 'decode step, from 1'),
+    observed: column('float64', 'L2 of mean-centred logits between the arms'),
+    predicted_actual: column('float64', 'the same from the gains of actual differences, those of the prompt’s steps'),
+    predicted_random: column('float64', 'the same from the gains of random differences'),
+  },
+  nulls: {
+    condition,
+    prompt,
+    spec,
+    null: column('text', 'placebo or random-ulp'),
+    seed: column('int32', 'seed of the run'),
+    step: column('int32', 'decode step, from 1'),
+    distance: column('float64', 'L2 of mean-centred logits, the null’s run to the uncached arm'),
+    observed: column('float64', 'the same of the cached arm'),
   },
 } as const satisfies Record<string, Record<string, Column>>;
 

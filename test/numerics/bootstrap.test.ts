@@ -1,6 +1,7 @@
 /** The bootstrap against the exact distribution of small samples. */
 import { expect, test } from 'vitest';
-import { bootstrapRatio, quantile } from '../../src/numerics/bootstrap.ts';
+import { bootstrapRatio } from '../../src/numerics/bootstrap.ts';
+import { quantile } from '../../src/numerics/quantile.ts';
 
 test('equal units have no spread, one unit has no interval, and nothing to divide by has none', () => {
   const unit = { top: 1, bottom: 4 };
@@ -40,8 +41,9 @@ test('the same units give the same interval, another seed another', () => {
   expect(bootstrapRatio(units, { seed: 1 })).not.toEqual(bootstrapRatio(units));
 });
 
-test('quantiles are linear between neighbours', () => {
-  expect(quantile([1, 2, 4], 0)).toBe(1);
+test('quantiles are linear between neighbours, whatever their order', () => {
+  expect(quantile([4, 1, 2], 0)).toBe(1);
+  expect(quantile([], 0.5)).toBeNaN();
   expect(quantile([1, 2, 4], 0.25)).toBe(1.5);
   expect(quantile([1, 2, 4], 1)).toBe(4);
 });

@@ -1,14 +1,13 @@
 /** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
 import { exitCodes, UsageError } from '../../errors.ts';
 import { readFaults } from '../../model/faults.ts';
-import { type PatchProgress, patch } from '../../patching/run/patch.ts';
-import { resolveSpec } from '../../patching/spec/resolve.ts';
+import type { PatchProgress } from '../../patching/run/experiment.ts';
 import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';
-import { renderPatch } from '../../report/terminal/index.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
 import { chooseExecution } from '../execution.ts';
+import { checkSpec, promptsOf, runSpec } from '../experiments.ts';
 import {
   addCommonOptions,
   addOption,
@@ -19,7 +18,6 @@ import {
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
-import { patchResult } from '../patch-result.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { noteUnused, openSubject, readPrompts } from '../subject.ts';
 import { integer, nonEmpty } from '../values.ts';
@@ -62,15 +60,20 @@ export const patchCommand: CommandDefinition<'patch'> = {
     const spec = openPatchSpec(command.args[1]);
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
-    resolveSpec(spec, checkpoint.config, options.kernels);
+    checkSpec(spec, checkpoint, options);
     if (options.resume && options.out === null) {
       throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
     }
     const plant = values.text('plant');
+    if (plant !== undefined && spec.experiment !== 'arms') {
+      throw new UsageError(
+        `--plant: found with experiment "${spec.experiment}", expected "arms": it has no cached arm to plant in`,
+      );
+    }
     const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const prefill = values.number('prefill') ?? null;
     const read = readPrompts(subject, source, options);
-    const prompts = prefill === null ? read : splitAtPrefill(read, prefill);
+    const prompts = promptsOf(spec, prefill === null ? read : splitAtPrefill(read, prefill), options);
     const maxNewTokens = values.number('maxNewTokens') ?? 150;
     const lengths = prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens));
     const { workers, note } = chooseExecution(checkpoint, options, {
@@ -87,18 +90,15 @@ export const patchCommand: CommandDefinition<'patch'> = {
       ...(out === null ? {} : { out }),
     });
     try {
-      const summary = await patch({
-        ...{ checkpoint, policy, kernels, strategy, prompts, maxNewTokens, decodeRows, threads, ignoreEos, template },
-        ...{ spec, workers, faults, run, signal: context.signal },
-        onProgress: (state) => progress.update(progressState(`${checkpoint.name} ${spec.name}`, state)),
-      });
-      progress.end();
-      const result = patchResult(summary, run.path);
-      return {
-        result,
-        text: renderPatch(summary, { ...context.io, run: run.path }),
-        exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed,
-      };
+      const subject = { checkpoint, policy, kernels, strategy, prompts, maxNewTokens, decodeRows, threads };
+      const onProgress = (state: PatchProgress) =>
+        progress.update(progressState(`${checkpoint.name} ${spec.name}`, state));
+      const { result, text } = await runSpec(
+        spec,
+        { ...subject, ignoreEos, template, workers, faults, run, signal: context.signal, onProgress },
+        context.io,
+      );
+      return { result, text, exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed };
     } finally {
       progress.end();
     }

@@ -22,9 +22,13 @@ export interface CheckCounts {
 
 export type Checks = Record<CheckName, CheckCounts>;
 
+/** Nothing was compared yet. */
+export function noCounts(): CheckCounts {
+  return { steps: 0, elements: 0, differ: 0, signedZero: 0, failed: false, first: null };
+}
+
 export function noChecks(): Checks {
-  const none = (): CheckCounts => ({ steps: 0, elements: 0, differ: 0, signedZero: 0, failed: false, first: null });
-  return { 'patch-self': none(), 'patch-full': none() };
+  return { 'patch-self': noCounts(), 'patch-full': noCounts() };
 }
 
 /** What one step compared. @param where names prompt and step @param steps 0 if the step was counted already */
@@ -46,38 +50,45 @@ export function addCheck(
 }
 
 /** Counts of two parts of a run together. */
-export function mergeChecks(a: Checks, b: Checks): Checks {
-  const merge = (x: CheckCounts, y: CheckCounts): CheckCounts => ({
+export function mergeCounts(x: CheckCounts, y: CheckCounts): CheckCounts {
+  return {
     steps: x.steps + y.steps,
     elements: x.elements + y.elements,
     differ: x.differ + y.differ,
     signedZero: x.signedZero + y.signedZero,
     failed: x.failed || y.failed,
     first: x.first ?? y.first,
-  });
+  };
+}
+
+/** Checks of two parts of a run together. */
+export function mergeChecks(a: Checks, b: Checks): Checks {
   return {
-    'patch-self': merge(a['patch-self'], b['patch-self']),
-    'patch-full': merge(a['patch-full'], b['patch-full']),
+    'patch-self': mergeCounts(a['patch-self'], b['patch-self']),
+    'patch-full': mergeCounts(a['patch-full'], b['patch-full']),
   };
 }
 
 /** The checks as records of controls.json. */
 export function checkResults(checks: Checks, policy: RoundingPolicy): GateResult[] {
-  return checkNames.map((name) => {
-    const { steps, elements, differ, signedZero, failed, first } = checks[name];
-    const zeros = signedZero > 0 ? `, ${count(signedZero)} signed zeros apart` : '';
-    const where = first === null ? '' : `; first ${first}`;
-    return {
-      name,
-      class: 'harness',
-      passed: !failed,
-      status: steps === 0 ? 'not-applicable' : failed ? 'failed' : 'passed',
-      measured:
-        steps === 0 ? 'no such cell was run' : `${count(differ)} of ${count(elements)} elements differ${zeros}${where}`,
-      required: equalityRule(policy),
-      scope: steps === 0 ? 'not measured' : `${scopes[name]}, ${count(steps)} ${steps === 1 ? 'step' : 'steps'}`,
-    };
-  });
+  return checkNames.map((name) => checkResult(name, checks[name], scopes[name], policy));
+}
+
+/** One check as a record of controls.json. @param what was compared with what */
+export function checkResult(name: string, counts: CheckCounts, what: string, policy: RoundingPolicy): GateResult {
+  const { steps, elements, differ, signedZero, failed, first } = counts;
+  const zeros = signedZero > 0 ? `, ${count(signedZero)} signed zeros apart` : '';
+  const where = first === null ? '' : `; first ${first}`;
+  return {
+    name,
+    class: 'harness',
+    passed: !failed,
+    status: steps === 0 ? 'not-applicable' : failed ? 'failed' : 'passed',
+    measured:
+      steps === 0 ? 'no such cell was run' : `${count(differ)} of ${count(elements)} elements differ${zeros}${where}`,
+    required: equalityRule(policy),
+    scope: steps === 0 ? 'not measured' : `${what}, ${count(steps)} ${steps === 1 ? 'step' : 'steps'}`,
+  };
 }
 
 const scopes: Record<CheckName, string> = {

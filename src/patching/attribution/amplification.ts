@@ -12,6 +12,7 @@
  * Σ ‖δ_in‖² over its steps; a_l and h_l are the step's own.
  */
 import { distance, layerOutputs } from '../../divergence/counterfactual.ts';
+import type { Tally } from '../../divergence/gates/difference.ts';
 import { centredDistance } from '../../divergence/metrics/logits.ts';
 import { hookName } from '../../graph/hooks.ts';
 import { typeAt } from '../../graph/rounding.ts';
@@ -19,6 +20,7 @@ import { Arm, type ArmStep, type UncachedPlan } from '../../model/arms.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import { captureNothing, type Executor } from '../../model/executor.ts';
 import { RandomStream } from '../../numerics/random.ts';
+import { addCheck, type CheckCounts } from '../arms/checks.ts';
 import type { ForcedRun } from '../arms/forced-run.ts';
 import { randomNeighbour } from './random-difference.ts';
 
@@ -49,14 +51,20 @@ export interface AmplificationOptions {
   seed?: number;
   /** How the uncached arm is computed: `stand-in` where gates null and prefix hold. Default `stand-in`. */
   plan?: UncachedPlan;
+  /**
+   * Counts what differs when a layer is run by itself on what the cached arm read – its output must be that arm's – and steps
+   * whose D is not that of `run`.
+   */
+  check?: CheckCounts;
 }
 
 /** Run both arms on the tokens of `run` and measure every layer at every decode step. */
 export async function measureAmplification(
   executor: Executor,
-  { tokens, promptLength, lengths }: ForcedRun,
-  { draws = 4, seed = 0, plan = 'stand-in' }: AmplificationOptions = {},
+  run: ForcedRun,
+  { draws = 4, seed = 0, plan = 'stand-in', check }: AmplificationOptions = {},
 ): Promise<AmplificationRun> {
+  const { tokens, promptLength, lengths } = run;
   const layers = Array.from({ length: executor.config.layers }, (_, layer) => layer);
   const kinds = ['resid_pre', 'resid_post'] as const;
   const capture = { hooks: new Set(layers.flatMap((layer) => kinds.map((kind) => hookName(kind, layer)))) };
@@ -68,15 +76,24 @@ export async function measureAmplification(
   await arms.cached.prefill(tokens.slice(0, promptLength), captureNothing);
   const steps: LayerStep[][] = [];
   const observed: number[] = [];
-  for (const n of lengths) {
+  for (const [at, n] of lengths.entries()) {
     const uncached = { arm: arms.uncached, step: await arms.uncached.step(tokens.slice(0, n), capture) };
     const cached = { arm: arms.cached, step: await arms.cached.step(tokens.slice(0, n), capture) };
-    const probe = (layer: number) => ({ draws, stream: new RandomStream(seed, `amplify ${layer} ${n}`) });
+    const replayed = (hook: string, found: FloatArray, expected: FloatArray, steps: number) => {
+      if (!check) return;
+      const compare = (tally: Tally) => tally.add(hook, `n = ${n}`, found, expected, found.length);
+      addCheck(check, executor.policy, `prompt ${run.id}, step ${at + 1}`, compare, steps);
+    };
+    const probe = (layer: number): Probe => ({
+      ...{ draws, stream: new RandomStream(seed, `amplify ${layer} ${n}`) },
+      replayed: check ? (hook, found, expected) => replayed(hook, found, expected, 0) : null,
+    });
     const found: LayerStep[] = [];
     for (const layer of layers) found.push(await measureLayer(executor, layer, uncached, cached, probe(layer)));
     found.push(await measureUnembedding(executor, uncached.step, cached.step, probe(layers.length)));
     steps.push(found);
     observed.push(centredDistance(cached.step.logits, uncached.step.logits));
+    replayed('D', Float64Array.of(observed[at]), Float64Array.of(run.observed[at]), 1);
   }
   return { steps, observed };
 }
@@ -89,6 +106,8 @@ interface ArmAtStep {
 interface Probe {
   draws: number;
   stream: RandomStream;
+  /** Takes a replayed output and the arm's own; null where it is not checked. */
+  replayed: ((hook: string, found: FloatArray, expected: FloatArray) => void) | null;
 }
 
 async function measureLayer(
@@ -110,6 +129,7 @@ async function measureLayer(
   const run = async (x: FloatArray) =>
     (await executor.block(layer, x, rows, history, 'decode', captureNothing)).residual;
   const [x, moved] = [entering(uncached.step), entering(cached.step)];
+  probe.replayed?.(hookName('resid_post', layer), await run(moved), outputs.cached);
   const size = distance(moved, x);
   const type = typeAt(executor.policy, layer === 0 ? 'embedding' : 'residual');
   const random = await probeRandomly(x, size, type, probe, async (y) => distance(await run(y), outputs.otherHistory));
@@ -131,6 +151,7 @@ async function measureUnembedding(
     (await executor.unembed(x, 1, 'decode', captureNothing)).get(hookName('logits'))!.data;
   const [x, moved] = [uncached.residual, cached.residual];
   const plain = await run(x);
+  probe.replayed?.(hookName('logits'), await run(moved), cached.logits);
   const size = distance(moved, x);
   const type = typeAt(executor.policy, 'residual');
   const random = await probeRandomly(x, size, type, probe, async (y) => centredDistance(await run(y), plain));

@@ -14,6 +14,7 @@ import { captureNothing, type Executor } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { forward } from '../../model/plans.ts';
 import { shapleyValues } from '../../numerics/shapley.ts';
+import { addCheck, type CheckCounts } from '../arms/checks.ts';
 import type { ForcedRun } from '../arms/forced-run.ts';
 import { type ClassSet, everyClass, mixedKernel, onlyClass } from './class-kernels.ts';
 
@@ -45,6 +46,8 @@ export interface PlayOptions {
    * close with the executor's `release`.
    */
   keepSessions?: boolean;
+  /** Counts logits that differ from the uncached arm's without a class on the decode kernel. */
+  check?: CheckCounts;
 }
 
 /** Play the game on one prompt. Subsets that differ in the unembedding alone share their blocks. */
@@ -52,7 +55,7 @@ export async function playClasses(
   executor: Executor,
   run: ForcedRun,
   history: GameHistory,
-  { subsets = everySubset, keepSessions = false }: PlayOptions = {},
+  { subsets = everySubset, keepSessions = false, check }: PlayOptions = {},
 ): Promise<ClassGame> {
   const worth = new Map<ClassSet, number>(subsets.map((subset) => [subset, 0]));
   const cache = executor.newCache(run.tokens.length);
@@ -68,6 +71,11 @@ export async function playClasses(
       for (const { subset, head } of members) {
         const logits = await unembed(executor, residual, head);
         worth.set(subset, worth.get(subset)! + centredDistance(logits, run.logits[step]));
+        if (subset === 0 && check) {
+          addCheck(check, executor.policy, `prompt ${run.id}, step ${step + 1}, ${history} history`, (tally) =>
+            tally.add('logits', `n = ${n}`, logits, run.logits[step], logits.length),
+          );
+        }
       }
     }
     if (!keepSessions) await executor.releaseKernel(kernel);

@@ -13,7 +13,7 @@ import type { StepRunner } from '../arms/step.ts';
 import type { Trajectory } from '../arms/trajectory.ts';
 import { requestOf } from '../arms/two-by-two.ts';
 import type { Timing } from '../spec/resolve.ts';
-import type { PatchSpec } from '../spec/spec.ts';
+import type { ArmsSpec } from '../spec/spec.ts';
 
 /** Shares at one step; plain data. */
 export interface HistoryAttribution {
@@ -33,6 +33,8 @@ export interface AttributedPart {
   differing: number;
   /** Of the distance removed, in L2. */
   value: number;
+  /** What is removed where this part alone is recomputed. */
+  oneIn: number;
   /** Null where all subsets were played. */
   standardError: number | null;
 }
@@ -42,7 +44,7 @@ const mostExact = 6;
 
 /** Attribute the history's share at the spec's steps; nothing if the spec does not ask for it. */
 export async function attributeHistory(
-  { executor, resolved }: { executor: Executor; resolved: { spec: PatchSpec; timing: Timing } },
+  { executor, resolved }: { executor: Executor; resolved: { spec: ArmsSpec; timing: Timing } },
   trajectory: Trajectory,
   runner: StepRunner,
 ): Promise<HistoryAttribution[]> {
@@ -60,7 +62,7 @@ async function attributeStep(
   trajectory: Trajectory,
   runner: StepRunner,
   step: number,
-  { parts: kind, samples, seed }: NonNullable<PatchSpec['measure']['attribution']>,
+  { parts: kind, samples, seed }: NonNullable<ArmsSpec['measure']['attribution']>,
 ): Promise<HistoryAttribution> {
   const { cached, uncached, promptLength } = trajectory;
   const n = promptLength + step;
@@ -81,11 +83,14 @@ async function attributeStep(
     return base - left;
   };
   const game = await playGame(players.length, samples, seed, play);
+  const alone: number[] = [];
+  for (const member of players.keys()) alone.push(await play([member]));
   let next = 0;
   const parts = all.map(({ part }, i): AttributedPart => {
-    if (differing[i] === 0) return { part, differing: 0, value: 0, standardError: null };
+    if (differing[i] === 0) return { part, differing: 0, value: 0, oneIn: 0, standardError: null };
     const at = next++;
-    return { part, differing: differing[i], value: game.values[at], standardError: game.standardErrors?.[at] ?? null };
+    const values = { value: game.values[at], oneIn: alone[at], standardError: game.standardErrors?.[at] ?? null };
+    return { part, differing: differing[i], ...values };
   });
   return { step, base, recomputed: whole, parts, plays: game.plays };
 }

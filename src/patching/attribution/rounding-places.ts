@@ -6,7 +6,8 @@ import { type Place, places, type RoundingPolicy, typeAt } from '../../graph/rou
 import type { UncachedPlan } from '../../model/arms.ts';
 import { Executor } from '../../model/executor.ts';
 import { contains } from '../../numerics/types.ts';
-import { type ForcedRun, forcedRun, observedDrift } from '../arms/forced-run.ts';
+import { addCheck, type CheckCounts } from '../arms/checks.ts';
+import { type ForcedRun, forcedRun } from '../arms/forced-run.ts';
 
 /** One place's part: Σ over decode steps of the centred L2 between the arms. */
 export interface PlaceShare {
@@ -31,6 +32,8 @@ export interface PlaceAttribution {
 export interface PlaceOptions {
   /** How the uncached arms are computed: `stand-in` where gates null and prefix hold. Default `stand-in`. */
   plan?: UncachedPlan;
+  /** Counts steps at which the policy put together from its places drifts otherwise than the run itself. */
+  check?: CheckCounts;
 }
 
 /** The places where a policy rounds to less than float32. */
@@ -51,36 +54,49 @@ export function onlyRounded(policy: RoundingPolicy, rounded: readonly Place[]): 
 export async function attributePlaces(
   executor: Executor,
   run: ForcedRun,
-  { plan = 'stand-in' }: PlaceOptions = {},
+  { plan = 'stand-in', check }: PlaceOptions = {},
 ): Promise<PlaceAttribution> {
   const { policy, kernels } = executor;
   const narrow = narrowPlaces(policy);
   if (policy.compute === 'float64' || narrow.length === 0) {
     throw new Error(`policy ${policy.name} rounds nowhere: it has no place to attribute a drift to`);
   }
-  const drift = (rounded: readonly Place[]) => driftUnder(executor, onlyRounded(policy, rounded), run, plan);
+  const driftOf = (rounded: readonly Place[]) => driftUnder(executor, onlyRounded(policy, rounded), run, plan);
+  const drift = async (rounded: readonly Place[]) => sumOf(await driftOf(rounded));
   const shares: PlaceShare[] = [];
   for (const place of narrow) {
     const oneIn = await drift([place]);
     shares.push({ place, oneIn, leaveOneOut: await drift(narrow.filter((other) => other !== place)) });
   }
-  const [all, none] = [await drift(narrow), await drift([])];
-  return { policy: policy.name, kernels: kernels.name, steps: run.lengths.length, all, none, shares };
+  const [whole, none] = [await driftOf(narrow), await drift([])];
+  if (check) {
+    addCheck(
+      check,
+      policy,
+      `prompt ${run.id}`,
+      (tally) => tally.add('D', 'every step', Float64Array.from(whole), Float64Array.from(run.observed), whole.length),
+      whole.length,
+    );
+  }
+  return { policy: policy.name, kernels: kernels.name, steps: run.lengths.length, all: sumOf(whole), none, shares };
 }
 
-/** Σ D of both arms under another policy. */
+function sumOf(distances: readonly number[]): number {
+  return distances.reduce((sum, distance) => sum + distance, 0);
+}
+
+/** D of both arms under another policy, by decode step. */
 async function driftUnder(
   { options }: Executor,
   policy: RoundingPolicy,
   { tokens, promptLength }: ForcedRun,
   plan: UncachedPlan,
-): Promise<number> {
+): Promise<readonly number[]> {
   const executor = new Executor({ ...options, policy });
   const continuation = tokens.slice(promptLength);
   try {
     const forced = { steps: continuation.length, continuation, plan };
-    const run = await forcedRun(executor, tokens.slice(0, promptLength), forced);
-    return (await observedDrift(executor, run)).reduce((sum, distance) => sum + distance, 0);
+    return (await forcedRun(executor, tokens.slice(0, promptLength), forced)).observed;
   } finally {
     await executor.release();
   }

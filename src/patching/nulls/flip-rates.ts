@@ -8,6 +8,7 @@ import type { FloatArray } from '../../model/arrays.ts';
 import type { Activations, Executor, Patch } from '../../model/executor.ts';
 import { forward } from '../../model/plans.ts';
 import type { StorageType } from '../../numerics/types.ts';
+import { addCheck, type CheckCounts } from '../arms/checks.ts';
 import type { ForcedRun } from '../arms/forced-run.ts';
 import { mixedKernel, onlyClass } from '../attribution/class-kernels.ts';
 
@@ -47,8 +48,11 @@ export interface FlipRate {
   differing: number;
 }
 
-/** Count on one prompt, at every decode step and layer; hooks in the order of the forward pass. */
-export async function flipRates(executor: Executor, run: ForcedRun): Promise<FlipRate[]> {
+/**
+ * Count on one prompt, at every decode step and layer; hooks in the order of the forward pass.
+ * @param check counts logits that differ from the uncached arm's without a class on the decode kernel
+ */
+export async function flipRates(executor: Executor, run: ForcedRun, check?: CheckCounts): Promise<FlipRate[]> {
   const { layers } = executor.config;
   const stages = Array.from({ length: layers + 1 }, (_, layer) => layer);
   const places = stages.flatMap((layer) =>
@@ -72,11 +76,17 @@ export async function flipRates(executor: Executor, run: ForcedRun): Promise<Fli
       });
     }),
   );
-  for (const n of run.lengths) {
+  for (const [step, n] of run.lengths.entries()) {
     const rows = { start: n - 1, count: 1 };
     // Without a class on the decode kernel a step is the uncached arm, so the rows it writes are those that were there.
     const request = { tokens: run.tokens.slice(n - 1, n), start: n - 1, cache, kernel: none, capture: { hooks } };
     const base = await forward(executor, request);
+    const { logits } = base;
+    if (check && logits) {
+      addCheck(check, executor.policy, `prompt ${run.id}, step ${step + 1}`, (tally) =>
+        tally.add('logits', `n = ${n}`, logits, run.logits[step], logits.length),
+      );
+    }
     for (const { kernel, layer, pinned, measured, asked } of groups) {
       const input = layer === layers ? base.residual : base.activations.get(hookName('resid_pre', layer))!.data;
       const capture = { hooks: asked, patches: pinned === undefined ? [] : [pin(pinned, base.activations)] };

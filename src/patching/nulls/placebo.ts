@@ -6,7 +6,7 @@ import { centredDistance } from '../../divergence/metrics/logits.ts';
 import { type GraphKernel, type KernelPreset, type OperationClass, operationClasses } from '../../graph/kernels.ts';
 import type { UncachedPlan } from '../../model/arms.ts';
 import type { Executor } from '../../model/executor.ts';
-import { type ForcedRun, forcedRun } from '../arms/forced-run.ts';
+import { type ForcedRun, uncachedUnder } from '../arms/forced-run.ts';
 import { changedClasses, flipRates } from './flip-rates.ts';
 
 export interface PlaceboOptions {
@@ -40,13 +40,11 @@ export function permutedKernel(
 export async function placebo(executor: Executor, run: ForcedRun, options: PlaceboOptions): Promise<Placebo> {
   const { seeds, plan = 'stand-in' } = options;
   const classes = [...(options.classes ?? changedClasses(await flipRates(executor, run)))];
-  const prompt = run.tokens.slice(0, run.promptLength);
-  const continuation = run.tokens.slice(run.promptLength);
   const distances: number[][] = [];
   for (const seed of seeds) {
     const kernel = permutedKernel(executor.kernels, classes, seed);
-    const permuted = await forcedRun(executor, prompt, { steps: continuation.length, continuation, plan, kernel });
-    distances.push(permuted.logits.map((logits, step) => centredDistance(logits, run.logits[step])));
+    const permuted = await uncachedUnder(executor, kernel, run, plan);
+    distances.push(permuted.map((logits, step) => centredDistance(logits, run.logits[step])));
     await executor.releaseKernel(kernel);
   }
   return { classes, seeds: [...seeds], distances };

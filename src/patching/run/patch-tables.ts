@@ -38,9 +38,9 @@ export class PatchTables extends SharedTables {
     for (const cell of result.cells) this.addCell(result.prompt, cell);
     const key = { condition: this.condition, prompt: result.prompt, spec: this.resolved.spec.name };
     for (const { step, base, recomputed, parts } of result.attributions) {
-      for (const { part, differing, value, standardError } of parts) {
+      for (const { part, differing, value, oneIn, standardError } of parts) {
         this.attributions?.add({
-          ...{ ...key, step, part, n_differ: differing, shapley: value, standard_error: standardError },
+          ...{ ...key, step, part, n_differ: differing, shapley: value, one_in: oneIn, standard_error: standardError },
           ...{ distance_base: base, distance_recomputed: recomputed },
         });
       }

@@ -2,7 +2,9 @@
 import { z } from 'zod';
 import type { PatchedPrompt } from './prompt-patching.ts';
 
-const number = z.custom<number>((value) => typeof value === 'number', { error: 'a number' });
+/** Any number; JSON has words for those that are not finite. */
+export const numberSchema = z.custom<number>((value) => typeof value === 'number', { error: 'a number' });
+const number = numberSchema;
 const count = z.int().nonnegative();
 const distance = z.strictObject({ l2: number, kl: number, differ: count });
 const recovery = z.strictObject({
@@ -15,7 +17,8 @@ const cell = z.strictObject({
   outcomes: z.array(z.strictObject({ horizon: count, recovery })),
   ...{ tokens, baseTokens: tokens, byConstruction: z.array(z.boolean()) },
 });
-const check = z.strictObject({
+/** Counts of one exactness check. */
+export const checkCounts = z.strictObject({
   ...{
     steps: count,
     elements: count,
@@ -28,14 +31,20 @@ const check = z.strictObject({
 const attribution = z.strictObject({
   ...{ step: count, base: number, recomputed: number, plays: count },
   parts: z.array(
-    z.strictObject({ part: z.string(), differing: count, value: number, standardError: number.nullable() }),
+    z.strictObject({
+      part: z.string(),
+      differing: count,
+      value: number,
+      oneIn: number,
+      standardError: number.nullable(),
+    }),
   ),
 });
 
 const schema: z.ZodType<PatchedPrompt> = z.strictObject({
   ...{ index: count, prompt: z.string(), tokens: z.array(count), steps: count },
   ...{ cells: z.array(cell), attributions: z.array(attribution) },
-  checks: z.strictObject({ 'patch-self': check, 'patch-full': check }),
+  checks: z.strictObject({ 'patch-self': checkCounts, 'patch-full': checkCounts }),
   ...{ spotChecks: z.strictObject({ steps: count, failed: count }), recomputed: z.boolean() },
 });
 

@@ -55,6 +55,8 @@ export interface CellSummary {
 export interface PartSummary {
   part: string;
   value: number;
+  /** Removed where this part alone is recomputed. */
+  oneIn: number;
   /** Of the removed distance; null where nothing is removed. */
   share: number | null;
 }
@@ -177,7 +179,7 @@ export function patchName({ prefix, targets, label }: CellPlan, age: number | nu
 /** Adds up prompts; call in their order. */
 export class PatchSums {
   private readonly cells = new Map<string, CellSums>();
-  private readonly parts = new Map<string, number>();
+  private readonly parts = new Map<string, { value: number; oneIn: number }>();
   private readonly plans: readonly CellPlan[];
   private readonly promptLengths: ReadonlyMap<string, number>;
   private readonly totals = { prompts: 0, steps: 0, patchedSteps: 0 };
@@ -202,17 +204,22 @@ export class PatchSums {
       this.sumsOf(cell.cell, age).add(result.prompt, cell);
     }
     for (const { parts } of result.attributions) {
-      for (const { part, value } of parts) this.parts.set(part, (this.parts.get(part) ?? 0) + value);
+      for (const { part, value, oneIn } of parts) {
+        const sums = this.parts.get(part) ?? { value: 0, oneIn: 0 };
+        this.parts.set(part, { value: sums.value + value, oneIn: sums.oneIn + oneIn });
+      }
     }
   }
 
   summary(): Pick<PatchSummary, 'cells' | 'parts' | 'prompts' | 'steps' | 'patchedSteps' | 'spotChecks'> {
-    const removed = [...this.parts.values()].reduce((sum, value) => sum + value, 0);
+    const removed = [...this.parts.values()].reduce((sum, { value }) => sum + value, 0);
     const order = [...this.cells].map(([key, sums]) => ({ key: key.split(' ').map(Number), sums }));
     order.sort((a, b) => a.key[0] - b.key[0] || a.key[1] - b.key[1]);
     return {
       cells: order.map(({ sums }) => sums.summary()).filter(({ count, age }) => age === null || count > 0),
-      parts: [...this.parts].map(([part, value]) => ({ part, value, share: removed === 0 ? null : value / removed })),
+      parts: [...this.parts].map(([part, sums]) => ({
+        ...{ part, ...sums, share: removed === 0 ? null : sums.value / removed },
+      })),
       ...this.totals,
       spotChecks: this.spotChecks,
     };

@@ -23,6 +23,20 @@ export function gateFailure({ name, measured, required }: GateResult): string {
   return `gate "${name.replaceAll('-', ' ')}" failed: ${measured}, ${needed}`;
 }
 
+/** What stands for the numbers of a run whose harness gates did not hold. */
+export function notValid(
+  gates: readonly GateResult[],
+  { color, columns, run }: TerminalOptions & { run: string },
+): string[] {
+  const paint = marks(color);
+  const [first, ...others] = failedHarnessGates(gates);
+  return [
+    ...wrap(`${paint.bad('!')} NOT VALID  ${gateFailure(first)}`, columns, { indent: '  ' }),
+    ...others.flatMap((gate) => wrap(`also ${gateFailure(gate)}`, columns, { first: '  ', indent: '  ' })),
+    ...wrap(`No result is reported. See ${run}/controls.json.`, columns, { first: '  ', indent: '  ' }),
+  ];
+}
+
 /** The `Gates` block of a run. */
 export function gateLines(gates: readonly GateResult[], columns: number, color: boolean): string[] {
   const paint = marks(color);

@@ -3,13 +3,13 @@
  * layers, then the gates and the answer last. A cache is said to carry a difference only after a 2×2.
  */
 import type { CellSummary, PatchSummary } from '../../patching/run/summary.ts';
-import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
-import { displayWidth, padLeft, padRight, type TerminalOptions, wrap } from './layout.ts';
+import { finish, gateLines, notValid } from './gates.ts';
+import { padLeft, padRight, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatValue } from './numbers.ts';
 import { gridLines } from './patch-grid.ts';
 import { at, intervalText, isForced, recoveryText, shortText, shown } from './recovery.ts';
-import { machineLines } from './run-line.ts';
+import { experimentHead } from './run-line.ts';
 
 /** Lower end of R's interval from which on a cell carries the difference. */
 const supported = 0.8;
@@ -23,7 +23,7 @@ export interface PatchText extends TerminalOptions {
 export function renderPatch(summary: PatchSummary, options: PatchText): string {
   const { columns, color } = options;
   const head = headLines(summary, columns);
-  if (!summary.valid) return finish([...head, '', ...notValid(summary, options)], options);
+  if (!summary.valid) return finish([...head, '', ...notValid(summary.gates, options)], options);
   const blocks = [
     head,
     isTwoByTwo(summary)
@@ -40,16 +40,9 @@ export function renderPatch(summary: PatchSummary, options: PatchText): string {
   return finish(lines, options);
 }
 
-function headLines(summary: PatchSummary, columns: number): string[] {
-  const { model, spec, precision, strategy, kernels, decodeRows, prompts, patchedSteps } = summary;
-  const condition = [precision, strategy, kernels, ...(decodeRows > 1 ? [`decode-rows ${decodeRows}`] : [])].join(', ');
-  const left = `${model}  ${spec.name}  ${condition}`;
+function headLines({ model, spec, prompts, patchedSteps, ...condition }: PatchSummary, columns: number): string[] {
   const right = `${formatCounted(prompts, 'prompt')}, ${formatCounted(patchedSteps, 'patched step')}`;
-  const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
-  const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
-  const described =
-    spec.description === undefined ? [] : wrap(spec.description, columns, { first: '  ', indent: '  ' });
-  return [...first, ...machineLines(summary, columns), ...described];
+  return experimentHead({ model, spec, ...condition }, right, columns);
 }
 
 function isTwoByTwo({ spec, cells }: PatchSummary): boolean {
@@ -111,10 +104,10 @@ function partLines({ parts }: PatchSummary): string[] {
   const most = parts.toSorted((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 8);
   const rest = parts.length - most.length;
   return [
-    'Shapley share of what the whole history removes',
+    'Shapley share of what the whole history removes, and what each part alone does',
     ...most.map(
-      ({ part, share, value }) =>
-        `  ${padRight(part, 22)}${padLeft(share === null ? '∅' : shown(share), 8)}   ${formatValue(value)}`,
+      ({ part, share, value, oneIn }) =>
+        `  ${padRight(part, 22)}${padLeft(share === null ? '∅' : shown(share), 8)}${padLeft(formatValue(value), 11)}${padLeft(formatValue(oneIn), 11)}`,
     ),
     ...(rest > 0 ? [`  … ${formatCount(rest)} more`] : []),
   ];
@@ -199,14 +192,4 @@ function factorVerdict(cells: readonly CellSummary[]): string {
   if (k.low >= supported) return `THE KERNEL MAKES IT  ${found}`;
   if (h.low > k.high) return `HISTORY MORE THAN KERNEL  ${found}`;
   return k.low > h.high ? `KERNEL MORE THAN HISTORY  ${found}` : `NEITHER ALONE  ${found}`;
-}
-
-function notValid({ gates }: PatchSummary, { color, columns, run }: PatchText): string[] {
-  const paint = marks(color);
-  const [first, ...others] = failedHarnessGates(gates);
-  return [
-    ...wrap(`${paint.bad('!')} NOT VALID  ${gateFailure(first)}`, columns, { indent: '  ' }),
-    ...others.flatMap((gate) => wrap(`also ${gateFailure(gate)}`, columns, { first: '  ', indent: '  ' })),
-    ...wrap(`No result is reported. See ${run}/controls.json.`, columns, { first: '  ', indent: '  ' }),
-  ];
 }

@@ -4,7 +4,7 @@ import { openCheckpoint } from '../../../src/checkpoint/open.ts';
 import { resolveKernels } from '../../../src/graph/kernels.ts';
 import { places, type RoundingPolicy, resolvePolicy, typeAt } from '../../../src/graph/rounding.ts';
 import { Executor } from '../../../src/model/executor.ts';
-import { type ForcedRun, forcedRun, observedDrift } from '../../../src/patching/arms/forced-run.ts';
+import { type ForcedRun, forcedRun } from '../../../src/patching/arms/forced-run.ts';
 import {
   addPlaces,
   attributePlaces,
@@ -32,7 +32,7 @@ async function drift(model: keyof typeof dirs, policy: RoundingPolicy, { tokens 
   const executor = await open(model, policy);
   const continuation = tokens.slice(prompt.length);
   const run = await forcedRun(executor, prompt, { steps: continuation.length, continuation, plan: 'recompute' });
-  const total = (await observedDrift(executor, run)).reduce((sum, distance) => sum + distance, 0);
+  const total = run.observed.reduce((sum, distance) => sum + distance, 0);
   await executor.release();
   return total;
 }

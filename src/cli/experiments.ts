@@ -1,0 +1,50 @@
+/** The experiments of `kvlens patch`: what each refuses, runs and shows. */
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { attribute } from '../patching/attribution/run/attribute.ts';
+import type { ExperimentOptions } from '../patching/run/experiment.ts';
+import { patch } from '../patching/run/patch.ts';
+import { checkAttribution } from '../patching/spec/attribution-spec.ts';
+import { resolveSpec } from '../patching/spec/resolve.ts';
+import type { PatchSpec } from '../patching/spec/spec.ts';
+import { renderAttribution, renderPatch, type TerminalOptions } from '../report/terminal/index.ts';
+import type { Prompt } from '../study/prompts.ts';
+import { attributionResult } from './attribution-result.ts';
+import type { Result } from './contract.ts';
+import type { CommonOptions } from './options.ts';
+import { patchResult } from './patch-result.ts';
+
+/** Before anything is made: what a spec cannot do with this model under these options. @throws UsageError */
+export function checkSpec(spec: PatchSpec, checkpoint: Checkpoint, options: CommonOptions): void {
+  switch (spec.experiment) {
+    case 'arms':
+      resolveSpec(spec, checkpoint.config, options.kernels);
+      return;
+    case 'attribution':
+      checkAttribution(spec, options);
+  }
+}
+
+/** The prompts a spec looks at: all, or so many as it says where no `--limit` was given. */
+export function promptsOf(spec: PatchSpec, prompts: Prompt[], { limit }: CommonOptions): Prompt[] {
+  const most = spec.experiment === 'attribution' && limit === null ? spec.prompts : undefined;
+  return most === undefined ? prompts : prompts.slice(0, most);
+}
+
+/** Run a spec: the object that `--json` prints, and the text. */
+export async function runSpec(
+  spec: PatchSpec,
+  options: Omit<ExperimentOptions, 'spec'>,
+  terminal: TerminalOptions,
+): Promise<{ result: Result<'patch'>; text: string }> {
+  const run = options.run.path;
+  switch (spec.experiment) {
+    case 'arms': {
+      const summary = await patch({ ...options, spec });
+      return { result: patchResult(summary, run), text: renderPatch(summary, { ...terminal, run }) };
+    }
+    case 'attribution': {
+      const summary = await attribute({ ...options, spec });
+      return { result: attributionResult(summary, run), text: renderAttribution(summary, { ...terminal, run }) };
+    }
+  }
+}
