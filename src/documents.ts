@@ -2,7 +2,7 @@
 import { contractMarkdown, keyTable } from './cli/contract-document.ts';
 import { gatesMarkdown } from './divergence/gates/gates-document.ts';
 import { hookDefinitions } from './graph/hooks.ts';
-import { patchSpecSchema } from './patching/spec/spec.ts';
+import { patchSpecSchemas } from './patching/spec/spec.ts';
 import { patchingExplanation, patchingIntroduction, shippedSpecLines } from './patching/spec/spec-document.ts';
 import { describeTables } from './store/schemas.ts';
 
@@ -33,7 +33,7 @@ const hooksIntroduction = [
 function patchingMarkdown(): string {
   const parts = [
     ...['# Patching', '', patchingIntroduction, '', ...shippedSpecLines(), '', patchingExplanation, ''],
-    ...['## Fields of a spec', '', ...keyTable(patchSpecSchema()), ''],
+    ...patchSpecSchemas().flatMap(([name, schema]) => [`## Fields of a spec: ${name}`, '', ...keyTable(schema), '']),
   ];
   return parts.join('\n');
 }

@@ -1,7 +1,7 @@
 /** Patch runs in the terminal: lines written by hand. */
 import { describe, expect, test } from 'vitest';
 import type { CellSummary, HorizonSummary, PatchSummary } from '../../src/patching/run/summary.ts';
-import { parsePatchSpec } from '../../src/patching/spec/spec.ts';
+import { armsSpec, parsePatchSpec } from '../../src/patching/spec/spec.ts';
 import { renderPatch } from '../../src/report/terminal/index.ts';
 import { displayWidth } from '../../src/report/terminal/layout.ts';
 import { gate } from './summaries.ts';
@@ -36,9 +36,11 @@ function cell(
 function summary(cells: CellSummary[], changes: Partial<PatchSummary> = {}): PatchSummary {
   return {
     ...{ model: 'mini-gemma2', precision: 'fp16', kernels: 'ort', strategy: 'greedy', decodeRows: 1 },
-    spec: parsePatchSpec(
-      { experiment: 'arms', name: 'two-by-two', history: ['cached', 'recomputed'], kernel: ['decode', 'prefill'] },
-      'x',
+    spec: armsSpec(
+      parsePatchSpec(
+        { experiment: 'arms', name: 'two-by-two', history: ['cached', 'recomputed'], kernel: ['decode', 'prefill'] },
+        'x',
+      ),
     ),
     ...{ prompts: 10, steps: 500, patchedSteps: 40, cells, parts: [], gates: [gate('no-op'), gate('patch-full')] },
     ...{ spotChecks: { steps: 0, failed: 0 }, valid: true },
@@ -114,9 +116,11 @@ describe('the 2×2', () => {
 });
 
 describe('grids and lists', () => {
-  const grid = parsePatchSpec(
-    { experiment: 'arms', name: 'kv', patches: [{ cache: 'both' }], grid: ['layer', 'head', 'component'] },
-    'x',
+  const grid = armsSpec(
+    parsePatchSpec(
+      { experiment: 'arms', name: 'kv', patches: [{ cache: 'both' }], grid: ['layer', 'head', 'component'] },
+      'x',
+    ),
   );
   const one = (layer: number, head: number, recovery: number | null) =>
     cell('cached', 'decode', [at(0, recovery)], {

@@ -13,7 +13,7 @@ import type { StepRunner } from '../arms/step.ts';
 import type { Trajectory } from '../arms/trajectory.ts';
 import { requestOf } from '../arms/two-by-two.ts';
 import type { Timing } from '../spec/resolve.ts';
-import type { PatchSpec } from '../spec/spec.ts';
+import type { ArmsSpec } from '../spec/spec.ts';
 
 /** Shares at one step; plain data. */
 export interface HistoryAttribution {
@@ -42,7 +42,7 @@ const mostExact = 6;
 
 /** Attribute the history's share at the spec's steps; nothing if the spec does not ask for it. */
 export async function attributeHistory(
-  { executor, resolved }: { executor: Executor; resolved: { spec: PatchSpec; timing: Timing } },
+  { executor, resolved }: { executor: Executor; resolved: { spec: ArmsSpec; timing: Timing } },
   trajectory: Trajectory,
   runner: StepRunner,
 ): Promise<HistoryAttribution[]> {
@@ -60,7 +60,7 @@ async function attributeStep(
   trajectory: Trajectory,
   runner: StepRunner,
   step: number,
-  { parts: kind, samples, seed }: NonNullable<PatchSpec['measure']['attribution']>,
+  { parts: kind, samples, seed }: NonNullable<ArmsSpec['measure']['attribution']>,
 ): Promise<HistoryAttribution> {
   const { cached, uncached, promptLength } = trajectory;
   const n = promptLength + step;

@@ -6,7 +6,7 @@ import type { KernelPreset } from '../../graph/kernels.ts';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
 import { Executor } from '../../model/executor.ts';
 import { type ResolvedSpec, resolveSpec } from '../spec/resolve.ts';
-import type { PatchSpec } from '../spec/spec.ts';
+import type { ArmsSpec } from '../spec/spec.ts';
 import { type PatchedPrompt, type PatchRunOptions, patchPrompt } from './prompt-patching.ts';
 import { SavedRuns } from './saved-runs.ts';
 import { beforeRotary } from './source-rows.ts';
@@ -17,7 +17,7 @@ export interface PatchRunnerConfig extends Omit<PatchRunOptions, 'executor' | 'r
   policy: RoundingPolicy;
   kernels: KernelPreset;
   threads: number;
-  spec: PatchSpec;
+  spec: ArmsSpec;
   /** Ids of the run's prompts: of other runs only theirs are loaded. */
   prompts: readonly string[];
 }

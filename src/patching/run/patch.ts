@@ -18,7 +18,7 @@ import { strategyName } from '../../model/sampling/index.ts';
 import { Journal } from '../../store/journal.ts';
 import { checkResults, mergeChecks, noChecks } from '../arms/checks.ts';
 import { type ResolvedSpec, resolveSpec } from '../spec/resolve.ts';
-import type { PatchSpec } from '../spec/spec.ts';
+import type { ArmsSpec, PatchSpec } from '../spec/spec.ts';
 import { openPatchPool, openSources } from './patch-runner.ts';
 import { PatchTables } from './patch-tables.ts';
 import { parsePatched } from './patched-schema.ts';
@@ -35,6 +35,7 @@ export interface PatchProgress {
 }
 
 export interface PatchOptions extends Omit<RunSubject, 'hooks'> {
+  /** Of the experiment `arms`. */
   spec: PatchSpec;
   workers: number;
   onProgress?: (progress: PatchProgress) => void;
@@ -55,7 +56,7 @@ export async function patch(options: PatchOptions): Promise<PatchSummary> {
   let journal: Journal<PatchedPrompt> | undefined;
   try {
     await checkSources(options, resolved);
-    const identity = await runIdentity('patch', subject, { spec: specIdentity(options.spec) });
+    const identity = await runIdentity('patch', subject, { spec: specIdentity(resolved.spec) });
     options.onProgress?.({ stage: 'gates', done: 0, total: prompts.length, from: 0 });
     const gates = await runGates({ ...options, prompt: prompts[0], continuation: prompts[0].continuation ?? [] });
     const harness = gates.every((gate) => gate.class !== 'harness' || gate.passed);
@@ -77,7 +78,7 @@ export async function patch(options: PatchOptions): Promise<PatchSummary> {
     const complete = !harness || finished === prompts.length;
     if (complete && harness && found.cells.every(({ count }) => count === 0)) {
       journal?.remove();
-      throw nothingSelected(options.spec, found.steps);
+      throw nothingSelected(resolved.spec, found.steps);
     }
     const all = [...gates, ...(harness ? checkResults(checks, policy) : [])];
     tables.finish();
@@ -94,7 +95,7 @@ export async function patch(options: PatchOptions): Promise<PatchSummary> {
     journal?.remove();
     return {
       ...{ model: checkpoint.name, precision: policy.name, kernels: kernels.name, strategy: strategyName(strategy) },
-      ...{ decodeRows, spec: options.spec, gates: all, ...found },
+      ...{ decodeRows, spec: resolved.spec, gates: all, ...found },
       valid: all.every((gate) => gate.class !== 'harness' || gate.passed),
     };
   } catch (error) {
@@ -168,7 +169,7 @@ async function checkSources(
 }
 
 /** The spec without paths: a run that values come from is named by what it is. */
-function specIdentity(spec: PatchSpec): unknown {
+function specIdentity(spec: ArmsSpec): unknown {
   const named = spec.patches.map(({ run, ...patch }) =>
     run === undefined ? patch : { ...patch, run: runDigest(run) },
   );
@@ -184,7 +185,7 @@ function runDigest(folder: string): string {
   return createHash('sha256').update(JSON.stringify(identity)).digest('hex');
 }
 
-function nothingSelected({ name, steps }: PatchSpec, found: number): UsageError {
+function nothingSelected({ name, steps }: ArmsSpec, found: number): UsageError {
   return new UsageError(
     `${name}: steps ${JSON.stringify(steps)} and the positions of its patches select nothing in ${found} decode steps`,
     'give more --max-new-tokens, other steps, or positions that the steps run: "last" for hooks, "history" for the cache',

@@ -6,7 +6,7 @@ import { type KernelPreset, patchRefusal } from '../../graph/kernels.ts';
 import { isCacheHook, type KernelRole } from '../../model/executor.ts';
 import type { Component } from '../arms/history.ts';
 import type { HistoryKind } from '../arms/two-by-two.ts';
-import type { Index, PatchOfSpec, PatchSpec, PositionWord } from './spec.ts';
+import { type ArmsSpec, armsSpec, type Index, type PatchOfSpec, type PatchSpec, type PositionWord } from './spec.ts';
 import { labelOf, splitTargets } from './target-groups.ts';
 
 /** Where values come from. */
@@ -60,7 +60,7 @@ export type Timing =
 
 /** A spec made ready for a model. */
 export interface ResolvedSpec {
-  spec: PatchSpec;
+  spec: ArmsSpec;
   cells: CellPlan[];
   timing: Timing;
   /** Full names of hooks whose rows the arms must keep. */
@@ -73,9 +73,10 @@ export interface ResolvedSpec {
 
 /**
  * @param kernels of the run: some have no patch point at some hook, which globs then leave out
- * @throws UsageError naming the field, for what the model does not have.
+ * @throws UsageError for another experiment's spec, or naming the field for what the model does not have.
  */
-export function resolveSpec(spec: PatchSpec, config: ModelConfig, kernels: KernelPreset): ResolvedSpec {
+export function resolveSpec(given: PatchSpec, config: ModelConfig, kernels: KernelPreset): ResolvedSpec {
+  const spec = armsSpec(given);
   const targets = spec.patches.map((patch, i) => resolveTarget(patch, config, kernels, `patches[${i}]`));
   const own = spec.into === 'cached' ? (['cached', 'decode'] as const) : (['recomputed', 'prefill'] as const);
   const histories = spec.history ?? [own[0]];
@@ -201,7 +202,7 @@ export function positionsAt(selection: readonly (Index | PositionWord)[], p: num
   return [...found].toSorted((a, b) => a - b);
 }
 
-function timingOf({ steps }: PatchSpec): Timing {
+function timingOf({ steps }: ArmsSpec): Timing {
   const { at, every, from, until } = steps;
   if (at !== undefined)
     return { kind: 'each', steps: (last) => at.filter((step) => step <= last).toSorted((a, b) => a - b) };

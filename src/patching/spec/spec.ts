@@ -4,8 +4,10 @@
  */
 import { z } from 'zod';
 import { readJsonFile } from '../../checkpoint/json-file.ts';
-import { InputError } from '../../errors.ts';
+import { InputError, UsageError } from '../../errors.ts';
 import { armNames } from '../arms/trajectory.ts';
+import { cleanCorrupted } from './clean-corrupted.ts';
+import { description, isWhole, once, several, specName, unique } from './fields.ts';
 
 /** An index, or a half-open range [start, end). */
 export type Index = number | readonly [number, number];
@@ -14,7 +16,6 @@ export type Index = number | readonly [number, number];
 export const positionWords = ['prompt', 'generated', 'last', 'history'] as const;
 export type PositionWord = (typeof positionWords)[number];
 
-const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 const isIndex = (value: unknown): value is Index =>
   isWhole(value) || (Array.isArray(value) && value.length === 2 && value.every(isWhole) && value[0] < value[1]);
 const isPosition = (value: unknown): value is Index | PositionWord =>
@@ -28,10 +29,7 @@ const position = z
     error: `a whole number ≥ 0, a range [start, end) with start < end, or one of ${positionWords.join(', ')}`,
   })
   .meta({ title: 'index, range or word' });
-const several = <T extends z.ZodType>(item: T) => z.array(item).min(1);
 const step = z.int().min(1);
-const unique = (values: readonly unknown[]) => new Set(values).size === values.length;
-const once = { error: 'each entry once' };
 
 const patch = z
   .strictObject({
@@ -125,8 +123,8 @@ const measure = z.strictObject({
 const arms = z
   .strictObject({
     experiment: z.literal('arms').describe('the two arms of one prompt'),
-    name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'a name of lower-case letters, digits and "-", at most 64'),
-    description: z.string().optional().describe('shown under the title'),
+    name: specName,
+    description,
     into: z.enum(['cached', 'uncached']).default('cached').describe('the arm that is patched'),
     history: several(z.enum(['cached', 'recomputed']))
       .refine(unique, once)
@@ -162,13 +160,18 @@ const arms = z
       fault(['steps'], '{"at"} or {"every"}, as "into" is "uncached"');
   });
 
-const schema = z.discriminatedUnion('experiment', [arms]);
+/** The experiments, by what `experiment` says. */
+const experiments = { arms, 'clean-corrupted': cleanCorrupted } as const;
+const schema = z.discriminatedUnion('experiment', [experiments.arms, experiments['clean-corrupted']]);
 
 /** A spec with every default filled in. */
 export type PatchSpec = z.output<typeof schema>;
 /** A spec as it is written. */
 export type PatchSpecInput = z.input<typeof schema>;
-export type PatchOfSpec = PatchSpec['patches'][number];
+/** A spec of the experiment on the two arms. */
+export type ArmsSpec = z.output<typeof arms>;
+export type ArmsSpecInput = z.input<typeof arms>;
+export type PatchOfSpec = ArmsSpec['patches'][number];
 
 /**
  * Check a spec.
@@ -187,9 +190,18 @@ export function parsePatchSpec(value: unknown, source: string): PatchSpec {
   );
 }
 
-/** The schema as JSON Schema, for the documentation. */
-export function patchSpecSchema(): z.core.JSONSchema.BaseSchema {
-  return z.toJSONSchema(arms, { io: 'input', unrepresentable: 'any' });
+/** A spec of the experiment on the two arms. @throws UsageError for another's */
+export function armsSpec(spec: PatchSpec): ArmsSpec {
+  if (spec.experiment === 'arms') return spec;
+  throw new UsageError(`${spec.name}: experiment: found "${spec.experiment}", expected "arms"`);
+}
+
+/** The schema of each experiment as JSON Schema, for the documentation. */
+export function patchSpecSchemas(): [experiment: string, schema: z.core.JSONSchema.BaseSchema][] {
+  return Object.entries(experiments).map(([name, one]) => [
+    name,
+    z.toJSONSchema(one, { io: 'input', unrepresentable: 'any' }),
+  ]);
 }
 
 /** Read and check a spec file. @throws InputError */
@@ -212,7 +224,9 @@ function expectation(issue: z.core.$ZodIssue): string {
     case 'too_big':
       return `expected at most ${issue.maximum}`;
     case 'invalid_union':
-      return 'expected "arms"';
+      return `expected ${Object.keys(experiments)
+        .map((name) => JSON.stringify(name))
+        .join(', ')}`;
     default:
       return `expected ${issue.message}`;
   }

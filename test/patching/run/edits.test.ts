@@ -7,7 +7,7 @@ import { editsAt } from '../../../src/patching/run/edits.ts';
 import { SavedRuns } from '../../../src/patching/run/saved-runs.ts';
 import { SourceRows } from '../../../src/patching/run/source-rows.ts';
 import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { type PatchSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { allHooks, executorOf, promptTokens, traced } from '../arms/traces.ts';
 
@@ -30,7 +30,7 @@ async function prepare(model: keyof typeof models, precision: string) {
 /** One patched step of a prepared prompt. */
 async function run(
   { executor, trajectory, runner, sources }: Awaited<ReturnType<typeof prepare>>,
-  patches: PatchSpecInput['patches'],
+  patches: ArmsSpecInput['patches'],
   kernel: 'decode' | 'prefill' = 'decode',
 ) {
   const spec = parsePatchSpec({ experiment: 'arms', name: 'x', patches }, 'x');
@@ -111,7 +111,7 @@ test('the order-matched arm is a source, and equal to the uncached one', async (
 
 test('positions that the step does not run, or has not yet, are no part of the edits', async () => {
   const prepared = await prepare('mistral', 'fp32');
-  type Patches = NonNullable<PatchSpecInput['patches']>;
+  type Patches = NonNullable<ArmsSpecInput['patches']>;
   const positions = async (patch: Patches[number]) => (await run(prepared, [patch])).edits.positions;
   const n = promptTokens.length + step;
   expect(await positions({ hook: 'blocks.0.hook_attn_out', positions: ['history'] })).toBeNull();

@@ -9,7 +9,7 @@ import { KVCache } from '../../../src/model/kv-cache.ts';
 import { patchPrompt } from '../../../src/patching/run/prompt-patching.ts';
 import { SavedRuns } from '../../../src/patching/run/saved-runs.ts';
 import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { type PatchSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
 import { openPatchSpec } from '../../../src/patching/spec/spec-files.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { executorOf, promptTokens } from '../arms/traces.ts';
@@ -25,7 +25,7 @@ afterAll(() => Object.values(families).forEach(removeCheckpoint));
 type Changes = Partial<Parameters<typeof patchPrompt>[0]> & { tokens?: number[] };
 
 /** Run a spec on one prompt. */
-async function patched(executor: Executor, spec: PatchSpecInput | string, changes: Changes = {}) {
+async function patched(executor: Executor, spec: ArmsSpecInput | string, changes: Changes = {}) {
   const parsed = typeof spec === 'string' ? openPatchSpec(spec) : parsePatchSpec(spec, 'test');
   const resolved = resolveSpec(parsed, executor.config, executor.kernels);
   const { tokens = promptTokens, ...options } = changes;
@@ -40,7 +40,7 @@ async function patched(executor: Executor, spec: PatchSpecInput | string, change
   return { ...result, plans: resolved.cells };
 }
 
-const spec = (fields: Omit<PatchSpecInput, 'experiment' | 'name'>): PatchSpecInput => ({
+const spec = (fields: Omit<ArmsSpecInput, 'experiment' | 'name'>): ArmsSpecInput => ({
   ...{ experiment: 'arms', name: 'test' },
   ...fields,
 });

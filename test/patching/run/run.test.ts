@@ -8,7 +8,7 @@ import { InterruptedError } from '../../../src/errors.ts';
 import { resolveKernels } from '../../../src/graph/kernels.ts';
 import { resolvePolicy } from '../../../src/graph/rounding.ts';
 import { type PatchOptions, patch } from '../../../src/patching/run/patch.ts';
-import { type PatchSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { type ArmsSpecInput, armsSpec, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
 import { openPatchSpec } from '../../../src/patching/spec/spec-files.ts';
 import { openArrow } from '../../../src/store/reader.ts';
 import { RunDirectory } from '../../../src/store/run-directory.ts';
@@ -26,7 +26,7 @@ afterAll(() => {
 });
 const given = prompts([1, 17, 5, 88, 42, 42, 7], [1, 9, 33], [1, 60, 61, 62], [1, 2, 3, 4, 5, 6]);
 
-async function run(name: string, spec: PatchSpecInput | string, changes: Partial<PatchOptions> = {}) {
+async function run(name: string, spec: ArmsSpecInput | string, changes: Partial<PatchOptions> = {}) {
   const path = join(folder, name);
   const summary = await patch({
     checkpoint: await openCheckpoint(model),
@@ -51,7 +51,7 @@ const manifest = (path: string) => JSON.parse(readFileSync(join(path, 'manifest.
 describe('the files of a run', () => {
   let made: Awaited<ReturnType<typeof run>>;
   beforeAll(async () => {
-    made = await run('two-by-two', { ...openPatchSpec('two-by-two'), steps: { every: 2 } });
+    made = await run('two-by-two', { ...armsSpec(openPatchSpec('two-by-two')), steps: { every: 2 } });
   });
 
   test('are those of the contract, and the journal is gone', () => {
@@ -120,7 +120,7 @@ describe('the files of a run', () => {
 });
 
 test('interrupted after some prompts and gone on with, a run has the bytes of one that was not', async () => {
-  const spec = { ...openPatchSpec('kv-by-layer'), steps: { every: 3 } };
+  const spec = { ...armsSpec(openPatchSpec('kv-by-layer')), steps: { every: 3 } };
   const whole = await run('whole', spec);
   const interruption = new AbortController();
   const onProgress: PatchOptions['onProgress'] = ({ stage, done }) => {
@@ -145,7 +145,7 @@ test('interrupted after some prompts and gone on with, a run has the bytes of on
 
 test('an interrupted run is not gone on with under other settings', async () => {
   const interruption = new AbortController();
-  const spec = openPatchSpec('residual-all');
+  const spec = armsSpec(openPatchSpec('residual-all'));
   const first = run('other', spec, {
     signal: interruption.signal,
     onProgress: ({ done }) => void (done === 1 && interruption.abort()),
@@ -205,7 +205,7 @@ describe('values of another run', () => {
   test('what does not fit is refused in one line', async () => {
     const from = (run: string) => ({ from: 'run' as const, run, arm: 'uncached' as const });
     const spec = (fields: object) =>
-      ({ experiment: 'arms' as const, name: 'x', steps: { at: [1] }, patches: [fields] }) as PatchSpecInput;
+      ({ experiment: 'arms' as const, name: 'x', steps: { at: [1] }, patches: [fields] }) as ArmsSpecInput;
     await expect(run('r1', spec({ hook: 'logits', ...from(join(folder, 'nowhere')) }))).rejects.toThrow(
       /nowhere: has no activations\/logits\.arrow$/,
     );

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { isByConstruction } from '../../../src/patching/spec/by-construction.ts';
 import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { type PatchSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { executorOf } from '../arms/traces.ts';
 
@@ -10,7 +10,7 @@ const dir = writeTinyCheckpoint({ attention: 'gqa', layers: 3 });
 afterAll(() => removeCheckpoint(dir));
 
 interface Case {
-  patches?: PatchSpecInput['patches'];
+  patches?: ArmsSpecInput['patches'];
   prefix?: number;
   kernel?: 'decode' | 'prefill';
   kernels?: string;

@@ -31,8 +31,8 @@ describe('what ships', () => {
 
 test.each<[string, unknown, RegExp]>([
   ['no object', 7, /^f\.json: the spec: found 7, expected an object$/],
-  ['no experiment', { name: 'a' }, /: experiment: found nothing, expected "arms"$/],
-  ['an unknown experiment', { experiment: 'legs' }, /: experiment: found "legs", expected "arms"$/],
+  ['no experiment', { name: 'a' }, /: experiment: found nothing, expected "arms", "clean-corrupted"/],
+  ['an unknown experiment', { experiment: 'legs' }, /: experiment: found "legs", expected "arms"/],
   ['no name', { experiment: 'arms' }, /: name: found nothing, expected a text$/],
   ['a name with spaces', arms({ name: 'a b' }), /: name: found "a b", expected a name of lower-case letters/],
   ['an unknown field', arms({ nme: 1 }), /: nme: found 1, which is no field of a spec$/],

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findHook, hookName } from '../../../src/graph/hooks.ts';
 import { Model } from '../../../src/model/model.ts';
-import { type CellDistance, cutsEveryPath, runCleanCorrupted } from '../../../src/patching/sweep/clean-corrupted.ts';
+import { type CellDistance, runCleanCorrupted } from '../../../src/patching/sweep/clean-corrupted.ts';
+import { cutsEveryPath } from '../../../src/patching/sweep/cut-paths.ts';
 import type { PatchTarget } from '../../../src/patching/sweep/grid.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { differing, patchedByHand } from './loop.ts';
