@@ -11,7 +11,7 @@ export function patchResult(summary: PatchSummary, run: string): Result<'patch'>
     cells: summary.valid ? summary.cells.map(cellResult) : [],
     gates: { passed: failed.length === 0, failed, results: gates },
     spec: spec.name,
-    ...{ model, precision, kernels, strategy, decodeRows, prompts, steps, patchedSteps },
+    ...{ model, precision, kernels, strategy, decodeRows, prompts, steps, patchedSteps, baselines: null },
     attribution: summary.valid
       ? summary.parts.map(({ part, value, share }) => ({
           part,
@@ -32,7 +32,7 @@ function cellResult({ history, kernel, patch, label, age, count, unchanged, hori
     ...{ hook: label.hook, layer: label.layer, firstLayer: label.firstLayer, head: label.head },
     ...{ component: label.component, age, count, unchanged },
     horizons: horizons.map(horizonResult),
-    tokens,
+    ...{ tokens, cleanCorrupted: null },
   };
 }
 

@@ -1,5 +1,5 @@
 /** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
-import { exitCodes, UsageError } from '../../errors.ts';
+import { exitCodes } from '../../errors.ts';
 import { type PatchProgress, patch } from '../../patching/run/patch.ts';
 import { resolveSpec } from '../../patching/spec/resolve.ts';
 import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';
@@ -12,6 +12,7 @@ import {
   addCommonOptions,
   addOption,
   addPromptOptions,
+  checkResume,
   type CommonName,
   commonNames,
   OptionValues,
@@ -19,6 +20,7 @@ import {
   unusedOptions,
 } from '../options.ts';
 import { patchResult } from '../patch-result.ts';
+import { patchTwoPrompts } from '../patch-two-prompts.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { noteUnused, openSubject, readPrompts } from '../subject.ts';
 import { integer } from '../values.ts';
@@ -48,18 +50,17 @@ export const patchCommand: CommandDefinition<'patch'> = {
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
+    const spec = openPatchSpec(command.args[1]);
+    if (spec.experiment === 'clean-corrupted') return patchTwoPrompts(command, model, context, spec);
     const values = new OptionValues(command);
     const source = readPromptSource(command);
     const given = source.prompt !== null || source.tokens !== null ? onlyFiles : [];
     const used = commonNames.filter((name) => !given.includes(name));
     noteUnused(unusedOptions(command, used), 'patch', context, values.flag('quiet'));
-    const spec = openPatchSpec(command.args[1]);
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
     resolveSpec(spec, checkpoint.config, options.kernels);
-    if (options.resume && options.out === null) {
-      throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
-    }
+    checkResume(options);
     const prefill = values.number('prefill') ?? null;
     const read = readPrompts(subject, source, options);
     const prompts = prefill === null ? read : splitAtPrefill(read, prefill);

@@ -23,6 +23,21 @@ export function gateFailure({ name, measured, required }: GateResult): string {
   return `gate "${name.replaceAll('-', ' ')}" failed: ${measured}, ${needed}`;
 }
 
+/** What a run with a failed harness gate says instead of numbers. @param run its folder */
+export function notValidLines(
+  gates: readonly GateResult[],
+  { color, columns }: TerminalOptions,
+  run: string,
+): string[] {
+  const paint = marks(color);
+  const [first, ...others] = failedHarnessGates(gates);
+  return [
+    ...wrap(`${paint.bad('!')} NOT VALID  ${gateFailure(first)}`, columns, { indent: '  ' }),
+    ...others.flatMap((gate) => wrap(`also ${gateFailure(gate)}`, columns, { first: '  ', indent: '  ' })),
+    ...wrap(`No result is reported. See ${run}/controls.json.`, columns, { first: '  ', indent: '  ' }),
+  ];
+}
+
 /** The `Gates` block of a run. */
 export function gateLines(gates: readonly GateResult[], columns: number, color: boolean): string[] {
   const paint = marks(color);

@@ -3,7 +3,7 @@
  * layers, then the gates and the answer last. A cache is said to carry a difference only after a 2×2.
  */
 import type { CellSummary, PatchSummary } from '../../patching/run/summary.ts';
-import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
+import { finish, gateLines, notValidLines } from './gates.ts';
 import { displayWidth, padLeft, padRight, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatValue } from './numbers.ts';
@@ -22,7 +22,7 @@ export interface PatchText extends TerminalOptions {
 export function renderPatch(summary: PatchSummary, options: PatchText): string {
   const { columns, color } = options;
   const head = headLines(summary, columns);
-  if (!summary.valid) return finish([...head, '', ...notValid(summary, options)], options);
+  if (!summary.valid) return finish([...head, '', ...notValidLines(summary.gates, options, options.run)], options);
   const blocks = [
     head,
     isTwoByTwo(summary)
@@ -189,14 +189,4 @@ function factorVerdict(cells: readonly CellSummary[]): string {
   if (k.low >= supported) return `THE KERNEL MAKES IT  ${found}`;
   if (h.low > k.high) return `HISTORY MORE THAN KERNEL  ${found}`;
   return k.low > h.high ? `KERNEL MORE THAN HISTORY  ${found}` : `NEITHER ALONE  ${found}`;
-}
-
-function notValid({ gates }: PatchSummary, { color, columns, run }: PatchText): string[] {
-  const paint = marks(color);
-  const [first, ...others] = failedHarnessGates(gates);
-  return [
-    ...wrap(`${paint.bad('!')} NOT VALID  ${gateFailure(first)}`, columns, { indent: '  ' }),
-    ...others.flatMap((gate) => wrap(`also ${gateFailure(gate)}`, columns, { first: '  ', indent: '  ' })),
-    ...wrap(`No result is reported. See ${run}/controls.json.`, columns, { first: '  ', indent: '  ' }),
-  ];
 }
