@@ -23,11 +23,10 @@ export function sweepRecord(method: SweepMethod | null, policy: RoundingPolicy):
   const changing = cells - vacuous;
   if (changing === 0)
     return { ...base, status: 'not-applicable', measured: 'no patch changes a bit', scope: 'not measured' };
-  const found = mode === 'loop' ? '' : `0 of ${count(compared)} cells differ; `;
   return {
     ...base,
     status: 'passed',
-    measured: `${found}${how[mode]}${reason === null ? '' : `: ${reason}`}`,
-    scope: `${count(compared)} of ${count(changing)} cells that change something computed both ways`,
+    measured: reason === null ? `0 of ${count(compared)} cells differ; ${how[mode]}` : `${how[mode]}: ${reason}`,
+    scope: `${count(compared)} comparisons with full passes; ${count(changing)} of ${count(cells)} cells change something`,
   };
 }

@@ -63,6 +63,6 @@ export function targetsOf(names: readonly TargetName[]): PatchTarget[] {
   const named = names.flatMap((name): PatchTarget[] =>
     isTarget(name) ? [namedTargets[name]] : Object.values(namedGroups[name]),
   );
-  const cellsOf = ({ kind, axes }: PatchTarget) => [kind, ...axes.toSorted()].join();
-  return [...new Map(named.toReversed().map((target) => [cellsOf(target), target])).values()].toReversed();
+  const cells = named.map(({ kind, axes }) => [kind, ...axes.toSorted()].join());
+  return named.filter((_, i) => cells.indexOf(cells[i]) === i);
 }

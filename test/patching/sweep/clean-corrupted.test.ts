@@ -88,7 +88,7 @@ test('attention and MLP outputs cut no path, whatever differs', () => {
 describe('two equal prompts', () => {
   test('have nothing to recover', async () => {
     const { rows, base, method } = await run(clean);
-    expect(base).toEqual({ distance: 0, kl: 0, differ: 0 });
+    expect(base).toMatchObject({ distance: 0, kl: 0, differ: 0, metric: 0 });
     expect(method.resumed).toBe(0);
     for (const row of rows)
       expect(row).toMatchObject({ recovery: null, recovery_kl: null, exact: true, vacuous: true, harmful: false });
