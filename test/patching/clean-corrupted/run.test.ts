@@ -178,7 +178,7 @@ describe('a run', () => {
   });
 });
 
-test.each<[string, object, typeof InputError | typeof UsageError, RegExp]>([
+test.each<[string, object, typeof InputError, RegExp]>([
   [
     'prompts of unlike lengths',
     { corrupted: [1, 2] },
@@ -214,10 +214,11 @@ test.each<[string, object, typeof InputError | typeof UsageError, RegExp]>([
 
 test('a pattern that the kernel never reads whole cannot be patched', async () => {
   const checkpoint = await openCheckpoint(dir);
-  const resolve = () => resolveCleanCorrupted(specOf(), checkpoint, resolveKernels('split-kv:16'));
-  const splits = resolveKernels('split-kv:16').prefill.splitKv !== undefined;
-  if (splits) expect(resolve).toThrow(/^two: grids: blocks\.0\.attn\.hook_pattern: a split-KV kernel/);
-  else expect(resolve().grids).toHaveLength(5);
+  const { decode } = resolveKernels('split-kv:16');
+  const resolve = () => resolveCleanCorrupted(specOf(), checkpoint, { ...ort, prefill: decode });
+  expect(resolve).toThrow(UsageError);
+  expect(resolve).toThrow(/^two: grids: blocks\.0\.attn\.hook_pattern: a split-KV kernel/);
+  expect(resolveCleanCorrupted(specOf(), checkpoint, { ...ort, decode }).grids).toHaveLength(5);
 });
 
 test('texts become token ids as prompts do, and tokens of a metric are looked up by what they stand for', async () => {
