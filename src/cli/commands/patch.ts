@@ -7,17 +7,19 @@ import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
 import { chooseExecution } from '../execution.ts';
-import { checkSpec, promptsOf, runSpec } from '../experiments.ts';
+import { checkSpec, noCachedArm, promptsOf, runSpec } from '../experiments.ts';
 import {
   addCommonOptions,
   addOption,
   addPromptOptions,
   type CommonName,
+  checkResume,
   commonNames,
   OptionValues,
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
+import { patchTwoPrompts } from '../patch-two-prompts.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { noteUnused, openSubject, readPrompts } from '../subject.ts';
 import { integer, nonEmpty } from '../values.ts';
@@ -52,24 +54,19 @@ export const patchCommand: CommandDefinition<'patch'> = {
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
+    const spec = openPatchSpec(command.args[1]);
+    if (spec.experiment === 'clean-corrupted') return patchTwoPrompts(command, model, context, spec);
     const values = new OptionValues(command);
     const source = readPromptSource(command);
     const given = source.prompt !== null || source.tokens !== null ? onlyFiles : [];
     const used = commonNames.filter((name) => !given.includes(name));
     noteUnused(unusedOptions(command, used), 'patch', context, values.flag('quiet'));
-    const spec = openPatchSpec(command.args[1]);
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
     checkSpec(spec, checkpoint, options);
-    if (options.resume && options.out === null) {
-      throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
-    }
+    checkResume(options);
     const plant = values.text('plant');
-    if (plant !== undefined && spec.experiment !== 'arms') {
-      throw new UsageError(
-        `--plant: found with experiment "${spec.experiment}", expected "arms": it has no cached arm to plant in`,
-      );
-    }
+    if (plant !== undefined && spec.experiment !== 'arms') throw noCachedArm(spec);
     const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const prefill = values.number('prefill') ?? null;
     const read = readPrompts(subject, source, options);

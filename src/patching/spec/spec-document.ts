@@ -32,7 +32,17 @@ continuation is this one.
 last N with \`--decode-rows N\`. \`*.attn.hook_cache_k\` as a hook replaces what is read, and does not stay; \`cache\` edits the rows
 themselves.
 
-**Interrupted** by Ctrl-C, a run keeps the prompts it finished, and \`--resume --out DIR\` with the same settings goes on; the files
-then have the bytes of a run that was not interrupted.
+**Two prompts.** \`"experiment": "clean-corrupted"\` has its prompts in the spec, of as many tokens each, so that \`--prompts\` and the
+like are refused. The corrupted prompt runs once per cell with one value of the clean run in its place; \`grids\` says of which hooks, by
+TransformerLens's names (K/V heads are counted as they are). Rows of patches.arrow then measure the patched logits at the last position
+against the *clean run's*, which stands for the uncached arm everywhere, as the corrupted run does for the unpatched arm: \`recovery\` is
+1 − D(patched, clean) / D(corrupted, clean). The spec's \`metric\` is measured beside it, and \`metric_recovery\` = (patched − corrupted) /
+(clean − corrupted) is what the terminal and the figures in \`figures/\` show. The gates run on the clean prompt. \`sweep\` in controls.json
+says how the cells were computed: resumed where their patch begins, after some were computed both ways and not one element differed,
+or, where one does, all as full passes. \`kvlens patch mini-llama names-swapped\` runs the example that ships.
 
-In TypeScript: \`patch({ spec: parsePatchSpec({ … }, 'spec'), … })\`, with \`PatchSpecInput\` as the type of what is written.`;
+**Interrupted** by Ctrl-C, a run keeps the prompts it finished (of two prompts: the cells), and \`--resume --out DIR\` with the same
+settings goes on; the files then have the bytes of a run that was not interrupted.
+
+In TypeScript: \`patch({ spec: parsePatchSpec({ … }, 'spec'), … })\`, with \`PatchSpecInput\` as the type of what is written;
+\`patchCleanCorrupted\` runs the spec of two prompts, and \`runCleanCorrupted\` the same without a folder.`;
