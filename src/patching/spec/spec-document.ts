@@ -36,3 +36,33 @@ themselves.
 then have the bytes of a run that was not interrupted.
 
 In TypeScript: \`patch({ spec: parsePatchSpec({ … }, 'spec'), … })\`, with \`PatchSpecInput\` as the type of what is written.`;
+
+export const attributionExplanation = `\`"experiment": "attribution"\` asks what makes the drift between the arms, and how far rounding alone goes. D is the L2 norm of the
+difference of mean-centred logits to the uncached arm; everything reads the uncached arm's tokens, one row per decode step.
+
+**Classes.** v(S) is Σ D where the classes of S – qkv, q kᵀ (\`scores\`), pattern · v (\`values\`), o, mlp, unembedding (\`head\`) – run the
+decode kernel and the others sum as the prefill does. All 64 sets are run, so the Shapley values are exact and sum to v(all) − v(∅);
+*one in* is v of a class alone, *left out* v(all) minus v of all others. With \`recomputed\` history each step reads the uncached arm's rows:
+v is one step's error. With \`cached\` history it reads what its own earlier steps wrote: v(all) is the cached arm. Gate \`no-class\`: not one logit
+may differ where no class runs the decode kernel. Presets whose two kernels differ in attention layout or prepacking are refused: neither
+belongs to a class.
+
+**Places.** D between two arms under a policy where one rounding place alone rounds (*one in*), and where all others do (*left out*).
+Rounding is not additive: a place alone can drift further than all together, which hide differences below their unit. Gate
+\`all-places\`: the policy put together from its places drifts as the run does, to the bit.
+
+**Amplification.** ‖δ out‖ / ‖δ in‖ of the newest row's residual stream by layer, under the decode kernel and the cached history, for the
+difference there is and for random ones of its size (\`draws\`). The gains of a prompt, composed with what each layer adds and reads
+from its history as if these were independent, predict the drift of its logits. Gate \`layer-replay\`: a layer run by itself is the cached
+arm's, to the bit.
+
+**Nulls.** \`placebo\`: the uncached arm with the contraction axis of the classes that the decode kernel changes in a random order: the same
+mathematics, no cache. The largest mean of its seeds' runs is the noise ceiling; with n seeds, a drift above all of them happens by chance
+once in n + 1 times. \`random-ulp\`: a decode in the uncached arm's order where elements of what matmuls write are moved by one unit in the last
+place, as often as the decode kernel changes them. Both rest on gate \`no-class\`.
+
+A failed gate leaves no number (exit code 1). fp64 is refused, because the runtime's softmax there depends on the number of rows, and so is
+\`--decode-rows\` above 1. Results are in classes.arrow, subsets.arrow, places.arrow, gains.arrow, predictions.arrow and nulls.arrow. What parts of
+the *history* carry – K against V, rows, single heads – is \`measure.attribution\` of the experiment \`arms\`.
+
+In TypeScript: \`attribute({ spec, … })\`.`;
