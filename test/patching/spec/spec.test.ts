@@ -15,16 +15,18 @@ const arms = (fields: object) => ({ experiment: 'arms', name: 'mine', ...fields 
 const patch = (fields: object) => arms({ patches: [fields] });
 
 describe('what ships', () => {
-  test.each(shippedSpecs())('%s is valid, bears its name and has cells', async (name) => {
+  test.each(shippedSpecs())('%s is valid, bears its name and, of the arms, has cells', async (name) => {
     const spec = openPatchSpec(name);
     expect(spec.name).toBe(name);
+    expect(spec.description).toBeDefined();
+    if (spec.experiment !== 'arms') return;
     expect(resolveSpec(spec, (await openCheckpoint(dir)).config, ort).cells.length).toBeGreaterThan(0);
   });
 
   test('the promised ones are there', () => {
     const promised = ['two-by-two', 'history', 'residual-all', 'residual-by-layer', 'kv-by-layer', 'kv-by-head'];
     expect(shippedSpecs()).toEqual(
-      expect.arrayContaining([...promised, 'kv-by-position', 'patch-and-release', 'self-patch']),
+      expect.arrayContaining([...promised, 'kv-by-position', 'kv-rows', 'patch-and-release', 'self-patch']),
     );
   });
 });
