@@ -1,9 +1,23 @@
 /** What docs/patching.md says before its table of fields. */
+import type { AttributionSpec } from './attribution-spec.ts';
 import { openPatchSpec, shippedSpecs } from './spec-files.ts';
 
 /** The specs that ship, one line each. */
 export function shippedSpecLines(): string[] {
-  return shippedSpecs().map((name) => `- \`${name}\`: ${openPatchSpec(name).description ?? ''}`);
+  return shippedSpecs().map((name) => {
+    const spec = openPatchSpec(name);
+    return `- \`${name}\`: ${spec.description ?? ''}${spec.experiment === 'attribution' ? ` ${coverage(spec)}` : ''}`;
+  });
+}
+
+/** What a spec looks at, unless it is told otherwise. */
+export function coverage({ prompts, maxSteps, seeds }: AttributionSpec): string {
+  const parts = [
+    prompts === undefined ? 'all prompts' : `${prompts} prompts`,
+    maxSteps === undefined ? 'every step' : `their first ${maxSteps} steps`,
+    ...(seeds === undefined ? [] : [`${seeds} seeds`]),
+  ];
+  return `(${parts.join(', ')}; \`--limit\` goes before)`;
 }
 
 export const patchingIntroduction = `\`kvlens patch MODEL SPEC\` replaces what one arm computes or reads by what the other did, and measures how much of the
@@ -57,7 +71,8 @@ from its history as if these were independent, predict the drift of its logits. 
 arm's, to the bit.
 
 **Nulls.** \`placebo\`: the uncached arm with the contraction axis of the classes that the decode kernel changes in a random order: the same
-mathematics, no cache. The largest mean of its seeds' runs is the noise ceiling; with n seeds, a drift above all of them happens by chance
+mathematics, no cache. Its prompt, too, is computed in that order, which the cached arm's is not, and a value that lies halfway between
+two numbers turns under nearly every order: seeds can agree, and a drift below all of them is no surprise. The largest mean of its seeds' runs is the noise ceiling; with n seeds, a drift above all of them happens by chance
 once in n + 1 times. \`random-ulp\`: a decode in the uncached arm's order where elements of what matmuls write are moved by one unit in the last
 place, as often as the decode kernel changes them. Both rest on gate \`no-class\`.
 

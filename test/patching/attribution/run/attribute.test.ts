@@ -162,6 +162,8 @@ describe('everything there is to measure', () => {
     expect(text).toMatch(/✓ no-class {2}✓ all-places {2}✓ layer-replay/);
     expect(text).toMatch(/≈ MEASURED {2}.*of the drift, cached\s+history/);
     expect(text).not.toMatch(/carr(y|ies)/);
+    const plain = renderAttribution(made.summary, { columns: 80, color: false, unicode: false, run: 'RUN' });
+    expect(plain).toMatch(/^[\n -~]*$/);
   });
 });
 
