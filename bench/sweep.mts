@@ -28,7 +28,8 @@ const build = new URL('../dist/patching/sweep/sweep.js', import.meta.url);
 if (!existsSync(build)) throw new Error('dist/patching/sweep/sweep.js is missing: npm run build');
 const { sweep }: typeof import('../src/patching/sweep/sweep.ts') = await import(build.href);
 const at = async (path: string) => import(new URL(`../dist/${path}.js`, import.meta.url).href);
-const { baseRun, honestLogits }: typeof import('../src/patching/sweep/base-run.ts') = await at('patching/sweep/base-run');
+const { baseRun, honestLogits }: typeof import('../src/patching/sweep/base-run.ts') =
+  await at('patching/sweep/base-run');
 const { Executor }: typeof import('../src/model/executor.ts') = await at('model/executor');
 const { openCheckpoint }: typeof import('../src/checkpoint/open.ts') = await at('checkpoint/open');
 const { findHook, hookName }: typeof import('../src/graph/hooks.ts') = await at('graph/hooks');

@@ -50,6 +50,13 @@ export {
 export { type AttributeOptions, attribute } from './patching/attribution/run/attribute.ts';
 export type { AttributionSummary } from './patching/attribution/run/summary.ts';
 export {
+  type CleanCorruptedFindings,
+  type CleanCorruptedProgress,
+  type CleanCorruptedRunOptions,
+  type CleanCorruptedSummary,
+  patchCleanCorrupted,
+} from './patching/clean-corrupted/run.ts';
+export {
   DriftRecord,
   type ExplainOptions,
   type ExplainVerdict,
@@ -66,7 +73,8 @@ export { type LogitLens, logitLens } from './patching/lens/logit-lens.ts';
 export { placebo, randomUlp, summariseNull } from './patching/nulls/index.ts';
 export { type PatchOptions, type PatchProgress, patch } from './patching/run/patch.ts';
 export type { CellSummary, PatchSummary } from './patching/run/summary.ts';
-export { type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec/spec.ts';
+export type { CleanCorruptedSpec } from './patching/spec/clean-corrupted.ts';
+export { type ArmsSpec, armsSpec, type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec/spec.ts';
 export { openPatchSpec, shippedSpecs } from './patching/spec/spec-files.ts';
 export {
   type ActPatchOptions,

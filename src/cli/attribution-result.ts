@@ -1,6 +1,7 @@
 /** The result object of `patch` for an attribution. A failed harness gate or check leaves no number in it. */
 import type { AttributionSummary, ClassesSummary, NullFound } from '../patching/attribution/run/summary.ts';
 import { type Result, toMeasure } from './contract.ts';
+import { nothingElse } from './patch-nothing.ts';
 
 type PatchResult = Result<'patch'>;
 
@@ -9,9 +10,10 @@ export function attributionResult(summary: AttributionSummary, run: string): Pat
   const { gates, spec, model, precision, kernels, strategy, decodeRows, prompts, steps, spotChecks, valid } = summary;
   const failed = gates.filter((gate) => !gate.passed).map(({ name }) => name);
   return {
-    ...{ run, cells: [], gates: { passed: failed.length === 0, failed, results: gates }, spec: spec.name },
+    ...nothingElse(),
+    ...{ run, gates: { passed: failed.length === 0, failed, results: gates }, spec: spec.name },
     ...{ model, precision, kernels, strategy, decodeRows, prompts, steps, patchedSteps: steps },
-    ...{ attribution: [], spotChecks },
+    spotChecks,
     classes: valid ? summary.classes.map(classesResult) : [],
     places: valid ? placesResult(summary) : null,
     amplification: valid ? amplificationResult(summary) : null,

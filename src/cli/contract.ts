@@ -173,6 +173,15 @@ const cell = z.strictObject({
       followsBase: z.number().nullable().describe('the same without the patch'),
     })
     .describe('what becomes of the tokens'),
+  cleanCorrupted: z
+    .strictObject({
+      positions: z.array(count).describe('[start, end) of the patched rows; of a pattern the destinations'),
+      source: count.nullable().describe('of one entry of a pattern: the position it reads'),
+      metric: measure.describe("the spec's metric of the patched run"),
+      metricRecovery: measure.nullable().describe('0 as the corrupted run, 1 as the clean run'),
+    })
+    .nullable()
+    .describe('of a clean-corrupted experiment, where the clean run stands for the uncached arm; else null'),
 });
 
 const inD = 'mean over decode steps, L2 of mean-centred logits';
@@ -342,10 +351,22 @@ export const results = {
     prompts: count,
     steps: count.describe('decode steps of all prompts'),
     patchedSteps: count.describe('decode steps at which something was patched, or that were attributed'),
+    baselines: z
+      .strictObject({
+        metric: z.string().describe('logit-diff, kl-divergence or logit-distance'),
+        clean: measure.describe('the metric of the clean run'),
+        corrupted: measure,
+        distance: measure.describe('L2 of mean-centred logits, corrupted to clean run'),
+        kl: measure.describe('KL(clean ‖ corrupted), nats'),
+        differing: z.array(count).describe('positions whose tokens differ'),
+      })
+      .nullable()
+      .describe('of a clean-corrupted experiment whose gates held; else null'),
     attribution: z
       .array(z.strictObject({ part: z.string(), value: measure, share: measure.nullable() }))
       .describe('Shapley values of parts of the history, if the spec asks for them'),
     spotChecks: z.strictObject({ steps: count, failed: count }),
+    planted: z.array(z.string()).describe('faults that --plant put into the cached arm; empty in an honest run'),
     classes: z.array(classes).describe('of experiment `attribution`, as what follows; empty if not asked for'),
     places: placesResult.nullable(),
     amplification: amplification.nullable(),

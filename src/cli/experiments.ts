@@ -1,9 +1,11 @@
 /** The experiments of `kvlens patch`: what each refuses, runs and shows. */
 import type { Checkpoint } from '../checkpoint/types.ts';
+import { UsageError } from '../errors.ts';
 import { attribute } from '../patching/attribution/run/attribute.ts';
 import type { ExperimentOptions } from '../patching/run/experiment.ts';
 import { patch } from '../patching/run/patch.ts';
 import { checkAttribution } from '../patching/spec/attribution-spec.ts';
+import type { CleanCorruptedSpec } from '../patching/spec/clean-corrupted.ts';
 import { resolveSpec } from '../patching/spec/resolve.ts';
 import type { PatchSpec } from '../patching/spec/spec.ts';
 import { renderAttribution, renderPatch, type TerminalOptions } from '../report/terminal/index.ts';
@@ -13,8 +15,18 @@ import type { Result } from './contract.ts';
 import type { CommonOptions } from './options.ts';
 import { patchResult } from './patch-result.ts';
 
+/** `--plant` with a spec that has no cached arm. */
+export function noCachedArm({ experiment }: PatchSpec): UsageError {
+  return new UsageError(
+    `--plant: found with experiment "${experiment}", expected "arms": it has no cached arm to plant in`,
+  );
+}
+
+/** A spec that runs on prompts which the command line gives. */
+export type PromptSpec = Exclude<PatchSpec, CleanCorruptedSpec>;
+
 /** Before anything is made: what a spec cannot do with this model under these options. @throws UsageError */
-export function checkSpec(spec: PatchSpec, checkpoint: Checkpoint, options: CommonOptions): void {
+export function checkSpec(spec: PromptSpec, checkpoint: Checkpoint, options: CommonOptions): void {
   switch (spec.experiment) {
     case 'arms':
       resolveSpec(spec, checkpoint.config, options.kernels);
@@ -25,14 +37,14 @@ export function checkSpec(spec: PatchSpec, checkpoint: Checkpoint, options: Comm
 }
 
 /** The prompts a spec looks at: all, or so many as it says where no `--limit` was given. */
-export function promptsOf(spec: PatchSpec, prompts: Prompt[], { limit }: CommonOptions): Prompt[] {
+export function promptsOf(spec: PromptSpec, prompts: Prompt[], { limit }: CommonOptions): Prompt[] {
   const most = spec.experiment === 'attribution' && limit === null ? spec.prompts : undefined;
   return most === undefined ? prompts : prompts.slice(0, most);
 }
 
 /** Run a spec: the object that `--json` prints, and the text. */
 export async function runSpec(
-  spec: PatchSpec,
+  spec: PromptSpec,
   options: Omit<ExperimentOptions, 'spec'>,
   terminal: TerminalOptions,
 ): Promise<{ result: Result<'patch'>; text: string }> {

@@ -240,6 +240,12 @@ export function checkThreads({ name, singleThread }: KernelPreset, threads: numb
   }
 }
 
+/** @throws UsageError for `--resume` without the folder to go on in. */
+export function checkResume({ resume, out }: Pick<CommonOptions, 'resume' | 'out'>): void {
+  if (resume && out === null)
+    throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
+}
+
 /** @throws UsageError if more than one way to give a prompt is used. */
 export function readPromptSource(command: Command): PromptSource {
   const values = new OptionValues(command);

@@ -1,12 +1,14 @@
 /** The result object of `patch` from a run's summary. A failed harness gate or exactness check leaves no number in it. */
 import type { CellSummary, HorizonSummary, PatchSummary } from '../patching/run/summary.ts';
 import { type Result, toMeasure } from './contract.ts';
+import { nothingElse } from './patch-nothing.ts';
 
 /** What a run found, for programs. `run` is the run directory. */
 export function patchResult(summary: PatchSummary, run: string): Result<'patch'> {
   const { gates, spec, model, precision, kernels, strategy, decodeRows, prompts, steps, patchedSteps } = summary;
   const failed = gates.filter((gate) => !gate.passed).map(({ name }) => name);
   return {
+    ...nothingElse(),
     run,
     cells: summary.valid ? summary.cells.map(cellResult) : [],
     gates: { passed: failed.length === 0, failed, results: gates },
@@ -21,7 +23,7 @@ export function patchResult(summary: PatchSummary, run: string): Result<'patch'>
         }))
       : [],
     spotChecks: summary.spotChecks,
-    ...{ classes: [], places: null, amplification: null, nulls: [] },
+    planted: [...summary.planted],
   };
 }
 
@@ -34,7 +36,7 @@ function cellResult({ history, kernel, patch, label, age, count, unchanged, hori
     ...{ hook: label.hook, layer: label.layer, firstLayer: label.firstLayer, head: label.head },
     ...{ component: label.component, age, count, unchanged },
     horizons: horizons.map(horizonResult),
-    tokens,
+    ...{ tokens, cleanCorrupted: null },
   };
 }
 

@@ -6,7 +6,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { InputError } from '../errors.ts';
 import type { BuiltGraph } from './builder.ts';
-import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from './onnx/messages.ts';
+import type { TensorProto, ValueInfoProto } from './onnx/messages.ts';
+import { reach } from './reach.ts';
 
 /**
  * The piece of `built` that computes hook `output` from the hooks `given`; both must be among the hooks it was built with.
@@ -18,7 +19,7 @@ export function cutGraph(built: BuiltGraph, given: Iterable<string>, output: str
   const target = value(output);
   const sources = new Set([...given].map(value));
   if (sources.has(target)) throw new Error(`cut: ${output} is given and wanted`);
-  const { nodes, inputs, initializers } = reach(graph, target, sources);
+  const { nodes, inputs, initializers } = reach(graph, [target], sources);
   const declared = new Map([...(graph.input ?? []), ...(graph.output ?? [])].map((info) => [info.name, info]));
   const infos = [...inputs].map((name): ValueInfoProto => {
     const info = declared.get(name);
@@ -48,30 +49,6 @@ export function hookValue(built: BuiltGraph, hook: string): string {
   const value = built.bindings.get(hook)?.value ?? built.inputs.find((name) => name === hook);
   if (value === undefined) throw new Error(`cut: ${hook} is not among the hooks of ${built.model.graph?.name}`);
   return value;
-}
-
-/** Walk back from a value to the sources, graph inputs and initializers; nodes keep their order. */
-function reach(graph: GraphProto, target: string, sources: ReadonlySet<string>) {
-  const producers = new Map<string, NodeProto>();
-  for (const node of graph.node ?? []) for (const name of node.output ?? []) producers.set(name, node);
-  const initializers = new Map((graph.initializer ?? []).map((tensor) => [tensor.name, tensor]));
-  const found = { nodes: new Set<NodeProto>(), inputs: new Set<string>(), initializers: new Set<TensorProto>() };
-  const open = [target];
-  for (let name = open.pop(); name !== undefined; name = open.pop()) {
-    const initializer = initializers.get(name);
-    const node = sources.has(name) ? undefined : producers.get(name);
-    if (initializer) found.initializers.add(initializer);
-    else if (!node) found.inputs.add(name);
-    else if (!found.nodes.has(node)) {
-      found.nodes.add(node);
-      open.push(...(node.input ?? []));
-    }
-  }
-  return {
-    nodes: (graph.node ?? []).filter((node) => found.nodes.has(node)),
-    inputs: found.inputs,
-    initializers: (graph.initializer ?? []).filter((tensor) => found.initializers.has(tensor)),
-  };
 }
 
 /** Bytes of the weights a graph points to. */

@@ -53,6 +53,8 @@ export interface CachedArmOptions {
   kernel?: StepKernel;
   /** Planted in this arm's state. */
   faults?: readonly Fault[];
+  /** The arm goes on in the middle of a prompt: the caller puts these rows into its cache, as the faults leave them. */
+  after?: { promptLength: number; rows: number };
 }
 
 /** One arm of one prompt: a cache and a rule for which rows a step runs. */
@@ -85,10 +87,12 @@ export class Arm {
     executor: Executor,
     capacity: number,
     decodeRows: number,
-    { kernel = 'decode', faults = [] }: CachedArmOptions = {},
+    { kernel = 'decode', faults = [], after = { promptLength: 0, rows: 0 } }: CachedArmOptions = {},
   ): Arm {
-    const planted = faults.length === 0 ? null : new PlantedFaults(faults, executor);
-    return new Arm(executor, capacity, { prefill: 'prefill', step: kernel }, decodeRows, planted);
+    const planted = faults.length === 0 ? null : new PlantedFaults(faults, executor, after.rows);
+    const arm = new Arm(executor, capacity, { prefill: 'prefill', step: kernel }, decodeRows, planted);
+    arm.promptLength = after.promptLength;
+    return arm;
   }
 
   /** An arm that goes on after the first `length` tokens of this one, with a copy of their rows. */
@@ -126,6 +130,11 @@ export class Arm {
    */
   step(tokens: readonly number[], capture: Capture, resume?: ResumeAt): Promise<ArmStep> {
     return this.run(tokens, this.rowsOf(tokens.length).start, this.kernels.step, capture, resume);
+  }
+
+  /** Bring the rows that a step of n tokens reads into the state in which it reads them: faults of its history appear now. */
+  prepare(n: number): void {
+    this.faults?.beforeRead(this.cache, this.executor.blocks, this.rowsOf(n).start);
   }
 
   /** The rows a step of n tokens runs. */

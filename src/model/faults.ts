@@ -147,19 +147,19 @@ export class PlantedFaults {
   private readonly stored: StorageType;
   private readonly headDim: number;
   /** Rows [0, changed) are as the faults leave them. */
-  private changed = 0;
+  private changed: number;
 
-  constructor(faults: readonly Fault[], { config, policy }: FaultTarget) {
+  /** @param changed rows before this one are as the faults leave them */
+  constructor(faults: readonly Fault[], { config, policy }: FaultTarget, changed = 0) {
     this.faults = faults;
+    this.changed = changed;
     this.stored = typeAt(policy, 'kv');
     this.headDim = config.headDim;
   }
 
   /** The same faults for an arm that goes on with a copy of the cache. */
   fork(target: FaultTarget): PlantedFaults {
-    const copy = new PlantedFaults(this.faults, target);
-    copy.changed = this.changed;
-    return copy;
+    return new PlantedFaults(this.faults, target, this.changed);
   }
 
   /** Change the rows that a pass from row `start` on reads for the first time as history. */

@@ -1,9 +1,9 @@
 /** A run's folder: tables, activations, controls and the manifest, published whole – the manifest last. */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type ActivationFileOptions, type ActivationRow, ActivationWriter } from './activation-writer.ts';
 import { type Dictionaries, TableWriter } from './arrow-writer.ts';
-import { guard, PartialFile, prepareFolder } from './files.ts';
+import { guard, makeFolder, PartialFile, prepareFolder } from './files.ts';
 import { hasJournal } from './journal.ts';
 import { schemaVersion, type TableName } from './schemas.ts';
 
@@ -112,10 +112,21 @@ export class RunDirectory {
     this.files.push(name);
   }
 
-  /** A complete JSON file that is not yet under its name. */
+  /** Publish one text file; `name` may have a folder in it. */
+  writeText(name: string, text: string): void {
+    makeFolder(dirname(join(this.path, name)));
+    this.textFile(name, text).publish();
+    this.files.push(name);
+  }
+
   private jsonFile(name: string, value: unknown): PartialFile {
+    return this.textFile(name, `${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** A complete file that is not yet under its name. */
+  private textFile(name: string, text: string): PartialFile {
     const file = new PartialFile(join(this.path, name));
-    file.write(new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`));
+    file.write(new TextEncoder().encode(text));
     file.sync();
     return file;
   }

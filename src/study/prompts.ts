@@ -75,19 +75,24 @@ export function readPromptFile(file: string, options: PromptFileOptions, target:
 /** `--prompt TEXT`, verbatim. */
 export function promptFromText(text: string, target: PromptTarget): Prompt {
   if (text === '') throw new InputError('--prompt: found an empty text, expected at least one character');
-  const tokens = tokenize(text, target, '--prompt');
-  const prompt = { id: sha256Prefix(text), index: 0, text, tokens, gold: null, continuation: null };
-  return checkPrompt(prompt, target, '--prompt');
+  return promptOf(text, { id: sha256Prefix(text), index: 0 }, target, '--prompt');
 }
 
 /** `--tokens 1,403,…`, as they are: no BOS is added. */
 export function promptFromTokens(tokens: readonly number[], target: PromptTarget): Prompt {
-  const id = sha256Prefix(tokens.join());
-  return checkPrompt(
-    { id, index: 0, text: null, tokens: [...tokens], gold: null, continuation: null },
-    target,
-    '--tokens',
-  );
+  return promptOf(tokens, { id: sha256Prefix(tokens.join()), index: 0 }, target, '--tokens');
+}
+
+/** A text, verbatim, or token ids as they are. @param where names it in errors @throws InputError */
+export function promptOf(
+  input: string | readonly number[],
+  name: Pick<Prompt, 'id' | 'index'>,
+  target: PromptTarget,
+  where: string,
+): Prompt {
+  const text = typeof input === 'string' ? input : null;
+  const tokens = typeof input === 'string' ? tokenize(input, target, where) : [...input];
+  return checkPrompt({ ...name, text, tokens, gold: null, continuation: null }, target, where);
 }
 
 /**

@@ -36,6 +36,7 @@ function cell(
 function summary(cells: CellSummary[], changes: Partial<PatchSummary> = {}): PatchSummary {
   return {
     ...{ model: 'mini-gemma2', precision: 'fp16', kernels: 'ort', strategy: 'greedy', decodeRows: 1 },
+    ...{ emulated: false, planted: [] },
     spec: armsSpec(
       parsePatchSpec(
         { experiment: 'arms', name: 'two-by-two', history: ['cached', 'recomputed'], kernel: ['decode', 'prefill'] },
@@ -63,6 +64,7 @@ describe('the 2×2', () => {
   test('is a table of histories and kernels, and says what is by construction', () => {
     expect(renderPatch(twoByTwo(history(0.82), kernel(-0.02)), options).split('\n')).toEqual([
       'mini-gemma2  two-by-two  fp16, greedy, ort         10 prompts, 40 patched steps',
+      '  on this CPU: fp16 storage, fp32 accumulation',
       '',
       'Recovery R of the difference between the arms [95 %, by prompt]',
       '  after  history                    decode kernel              prefill kernel',
@@ -131,7 +133,7 @@ describe('grids and lists', () => {
   test('a grid is a map of layers and heads: exactly 0, eighths, below 0, vacuous', () => {
     const cells = [one(0, 0, 0), one(0, 1, 0.1), one(1, 0, 0.5), one(1, 1, 0.99), one(2, 0, -0.2), one(2, 1, null)];
     const lines = renderPatch(summary(cells, { spec: grid }), options).split('\n');
-    expect(lines.slice(2, 7)).toEqual([
+    expect(lines.slice(3, 8)).toEqual([
       'Recovery R of single cells at the patched step, heads across',
       '  L0 k          ·▁  max 0.10 at head 1',
       '  L1 k          ▄█  max 0.99 at head 1',

@@ -1,25 +1,28 @@
 /** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
 import { exitCodes, UsageError } from '../../errors.ts';
+import { readFaults } from '../../model/faults.ts';
 import type { PatchProgress } from '../../patching/run/experiment.ts';
 import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
 import { chooseExecution } from '../execution.ts';
-import { checkSpec, promptsOf, runSpec } from '../experiments.ts';
+import { checkSpec, noCachedArm, promptsOf, runSpec } from '../experiments.ts';
 import {
   addCommonOptions,
   addOption,
   addPromptOptions,
   type CommonName,
+  checkResume,
   commonNames,
   OptionValues,
   readPromptSource,
   unusedOptions,
 } from '../options.ts';
+import { patchTwoPrompts } from '../patch-two-prompts.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { noteUnused, openSubject, readPrompts } from '../subject.ts';
-import { integer } from '../values.ts';
+import { integer, nonEmpty } from '../values.ts';
 
 /** Common options that are about prompt files. */
 const onlyFiles: readonly CommonName[] = ['template', 'fewShot', 'limit'];
@@ -43,21 +46,28 @@ export const patchCommand: CommandDefinition<'patch'> = {
       read: integer('max-new-tokens', 2, 1_000_000),
       fallback: 150,
     });
+    addOption(command, {
+      flags: '--plant <FILE>',
+      description: 'plant the faults of this JSON file in the cached arm, to see that the cells point at them',
+      read: nonEmpty('plant', 'a file'),
+    });
     addCommonOptions(command);
   },
   run: async (command, model, context) => {
+    const spec = openPatchSpec(command.args[1]);
+    if (spec.experiment === 'clean-corrupted') return patchTwoPrompts(command, model, context, spec);
     const values = new OptionValues(command);
     const source = readPromptSource(command);
     const given = source.prompt !== null || source.tokens !== null ? onlyFiles : [];
     const used = commonNames.filter((name) => !given.includes(name));
     noteUnused(unusedOptions(command, used), 'patch', context, values.flag('quiet'));
-    const spec = openPatchSpec(command.args[1]);
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
     checkSpec(spec, checkpoint, options);
-    if (options.resume && options.out === null) {
-      throw new UsageError('--resume: found without --out, expected the folder of the run to go on with');
-    }
+    checkResume(options);
+    const plant = values.text('plant');
+    if (plant !== undefined && spec.experiment !== 'arms') throw noCachedArm(spec);
+    const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const prefill = values.number('prefill') ?? null;
     const read = readPrompts(subject, source, options);
     const prompts = promptsOf(spec, prefill === null ? read : splitAtPrefill(read, prefill), options);
@@ -82,7 +92,7 @@ export const patchCommand: CommandDefinition<'patch'> = {
         progress.update(progressState(`${checkpoint.name} ${spec.name}`, state));
       const { result, text } = await runSpec(
         spec,
-        { ...subject, ignoreEos, template, workers, run, signal: context.signal, onProgress },
+        { ...subject, ignoreEos, template, workers, faults, run, signal: context.signal, onProgress },
         context.io,
       );
       return { result, text, exitCode: result.gates.passed ? exitCodes.ok : exitCodes.failed };

@@ -46,6 +46,8 @@ export interface StepRunnerOptions {
   decodeRows: number;
   /** Makes arms for decode steps; default `Arm.cached`. */
   cachedArm?: CachedArmFactory;
+  /** Tokens of the prompt: where faults of `cachedArm` count steps from. */
+  promptLength?: number;
 }
 
 const noHooks: ReadonlySet<string> = new Set();
@@ -60,12 +62,14 @@ export class StepRunner {
   /** Steps of two rows that were run in full as well. */
   checks = 0;
   private readonly newArm: CachedArmFactory;
+  private readonly promptLength: number;
   private readonly key: string;
 
   /** @param promptId keys the sample that is run in full */
-  constructor(executor: Executor, promptId: string, { decodeRows, cachedArm }: StepRunnerOptions) {
+  constructor(executor: Executor, promptId: string, { decodeRows, cachedArm, promptLength = 0 }: StepRunnerOptions) {
     this.executor = executor;
     this.key = promptId;
+    this.promptLength = promptLength;
     this.newArm = cachedArm ?? ((capacity) => Arm.cached(executor, capacity, decodeRows));
   }
 
@@ -89,7 +93,7 @@ export class StepRunner {
 
   /** A cached arm whose next step has n tokens, on a history of one's choice. */
   armOn(history: KVCache, n: number, capacity: number): Arm {
-    const arm = this.newArm(Math.max(capacity, n));
+    const arm = this.newArm(Math.max(capacity, n), { promptLength: this.promptLength, rows: n - 1 });
     for (const layer of this.executor.blocks) putRows(history, arm.cache, layer, { start: 0, count: n - 1 });
     return arm;
   }
@@ -113,6 +117,7 @@ export class StepRunner {
       for (let layer = 0; layer < resume.layer; layer++) putRows(resume.rows, arm.cache, layer, rows);
     }
     const step = await arm.step(tokens, captureOf(hooks, patches?.(rows)), resume);
+    arm.prepare(n + 1);
     return { ...step, arm };
   }
 

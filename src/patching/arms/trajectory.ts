@@ -18,8 +18,11 @@ import { CacheLog } from './cache-log.ts';
 export const armNames = ['cached', 'uncached', 'cached-rewrite'] as const;
 export type ArmName = (typeof armNames)[number];
 
-/** Makes a cached arm with an empty cache for `capacity` rows: one of the caller's may have a fault. */
-export type CachedArmFactory = (capacity: number) => Arm;
+/**
+ * Makes a cached arm with an empty cache for `capacity` rows, one of the caller's with faults, say; `after`: it goes on in
+ * the middle of a prompt, on rows that are put into its cache.
+ */
+export type CachedArmFactory = (capacity: number, after?: { promptLength: number; rows: number }) => Arm;
 
 export interface TraceRequest {
   executor: Executor;
@@ -184,8 +187,9 @@ class Tracer implements ArmTrace {
   async step(tokens: readonly number[]): Promise<void> {
     const at = this.steps.length;
     const found = at === 0 ? await this.arm.prefill(tokens, this.capture) : await this.arm.step(tokens, this.capture);
-    this.log.observe(found.n);
     const { n, logits } = found;
+    this.arm.prepare(n + 1);
+    this.log.observe(n);
     this.steps.push({ n, logits, token: this.choose(logits, at), rows: this.kept(found) });
   }
 

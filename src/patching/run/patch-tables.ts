@@ -60,6 +60,7 @@ export class PatchTables extends SharedTables {
           component: label.component,
           pos_start: result.posStart,
           pos_end: result.posEnd,
+          src_pos: null,
           n_changed: result.changed,
         },
         ...{
@@ -79,6 +80,7 @@ export class PatchTables extends SharedTables {
         token_returns: result.tokens.first,
         token_follows: result.tokens.follows,
         token_follows_base: result.baseTokens.follows,
+        ...{ metric: null, metric_clean: null, metric_corrupted: null, metric_patched: null, metric_recovery: null },
       });
     });
     this.count('patches', result.outcomes.length);

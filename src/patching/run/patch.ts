@@ -4,7 +4,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { referenceTo } from '../../checkpoint/expand-kv.ts';
 import { UsageError } from '../../errors.ts';
+import { isEmulated } from '../../graph/kernels.ts';
 import { Executor } from '../../model/executor.ts';
+import { describeFault } from '../../model/faults.ts';
 import { strategyName } from '../../model/sampling/index.ts';
 import { checkResults, mergeChecks, noChecks } from '../arms/checks.ts';
 import { type ResolvedSpec, resolveSpec } from '../spec/resolve.ts';
@@ -30,6 +32,7 @@ export type PatchOptions = ExperimentOptions;
  */
 export async function patch(options: PatchOptions): Promise<PatchSummary> {
   const { checkpoint, policy, kernels, strategy, prompts, threads, decodeRows, maxNewTokens, ignoreEos } = options;
+  const { faults = [] } = options;
   const resolved = resolveSpec(options.spec, checkpoint.config, kernels);
   const sums = new PatchSums(resolved.cells, new Map(prompts.map(({ id, tokens }) => [id, tokens.length])));
   let checks = noChecks();
@@ -45,7 +48,7 @@ export async function patch(options: PatchOptions): Promise<PatchSummary> {
     open: (uncachedPlan, workers) => {
       const condition = { checkpoint: referenceTo(checkpoint), policy, kernels, strategy, threads, decodeRows };
       const ids = prompts.map(({ id }) => id);
-      const config = { ...condition, maxNewTokens, ignoreEos, uncachedPlan, spec: resolved.spec, prompts: ids };
+      const config = { ...condition, maxNewTokens, ignoreEos, faults, uncachedPlan, spec: resolved.spec, prompts: ids };
       return openPatchPool(config, workers);
     },
     parse: parsePatched,
@@ -63,6 +66,7 @@ export async function patch(options: PatchOptions): Promise<PatchSummary> {
   return {
     ...{ model: checkpoint.name, precision: policy.name, kernels: kernels.name, strategy: strategyName(strategy) },
     ...{ decodeRows, spec: resolved.spec, ...found, ...sums.summary() },
+    ...{ emulated: isEmulated(kernels), planted: faults.map(describeFault) },
   };
 }
 

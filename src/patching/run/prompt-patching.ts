@@ -1,7 +1,8 @@
 /** One prompt under a spec: both arms, then every cell at every step, each measured at the horizons. */
 import type { PromptInput } from '../../divergence/prompt-run.ts';
-import type { UncachedPlan } from '../../model/arms.ts';
+import { Arm, type UncachedPlan } from '../../model/arms.ts';
 import type { Executor } from '../../model/executor.ts';
+import type { Fault } from '../../model/faults.ts';
 import type { Strategy } from '../../model/sampling/index.ts';
 import type { Checks } from '../arms/checks.ts';
 import type { Continuation } from '../arms/horizons.ts';
@@ -23,7 +24,9 @@ export interface PatchRunOptions {
   maxNewTokens: number;
   ignoreEos: boolean;
   uncachedPlan: UncachedPlan;
-  /** Default: `Arm.cached`. */
+  /** Planted in the cached arm. */
+  faults?: readonly Fault[];
+  /** Default: `Arm.cached`, with the faults. */
   cachedArm?: CachedArmFactory;
 }
 
@@ -64,14 +67,18 @@ export interface PatchedPrompt {
 /** Run one prompt. */
 export async function patchPrompt(options: PatchRunOptions, prompt: PromptInput): Promise<PatchedPrompt> {
   const { executor, resolved, strategy, decodeRows, maxNewTokens, ignoreEos, uncachedPlan } = options;
-  const arm = options.cachedArm === undefined ? {} : { cachedArm: options.cachedArm };
+  const { faults = [] } = options;
+  const cachedArm: CachedArmFactory =
+    options.cachedArm ??
+    ((capacity, after) => Arm.cached(executor, capacity, decodeRows, { faults, ...(after && { after }) }));
   const trajectory = await traceArms({
     ...{ executor, prompt, strategy, decodeRows, maxNewTokens, ignoreEos, uncachedPlan },
     keep: resolved.keep,
     rewrite: resolved.rewrite,
-    ...arm,
+    cachedArm,
   });
-  const runner = new StepRunner(executor, prompt.id, { decodeRows, ...arm });
+  const { promptLength } = trajectory;
+  const runner = new StepRunner(executor, prompt.id, { decodeRows, cachedArm, promptLength });
   const run = new PromptCells(options, trajectory, runner);
   const probe =
     run.usesPrefill && trajectory.steps > 1

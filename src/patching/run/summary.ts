@@ -67,6 +67,10 @@ export interface PatchSummary {
   kernels: string;
   strategy: string;
   decodeRows: number;
+  /** The decode kernel imitates a GPU's in the graph. */
+  emulated: boolean;
+  /** Faults planted in the cached arm, in words; none in an honest run. */
+  planted: readonly string[];
   spec: ResolvedSpec['spec'];
   prompts: number;
   /** Decode steps of all prompts, and those at which something was patched. */

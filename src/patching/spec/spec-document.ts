@@ -46,38 +46,51 @@ continuation is this one.
 last N with \`--decode-rows N\`. \`*.attn.hook_cache_k\` as a hook replaces what is read, and does not stay; \`cache\` edits the rows
 themselves.
 
-**Interrupted** by Ctrl-C, a run keeps the prompts it finished, and \`--resume --out DIR\` with the same settings goes on; the files
-then have the bytes of a run that was not interrupted.
+**Two prompts.** \`"experiment": "clean-corrupted"\` has its prompts in the spec, of as many tokens each, so that \`--prompts\` and the
+like are refused. The corrupted prompt runs once per cell with one value of the clean run in its place; \`grids\` says of which hooks, by
+TransformerLens's names (K/V heads are counted as they are). Rows of patches.arrow then measure the patched logits at the last position
+against the *clean run's*, which stands for the uncached arm everywhere, as the corrupted run does for the unpatched arm: \`recovery\` is
+1 − D(patched, clean) / D(corrupted, clean). The spec's \`metric\` is measured beside it, and \`metric_recovery\` = (patched − corrupted) /
+(clean − corrupted) is what the terminal and the figures in \`figures/\` show. The gates run on the clean prompt. \`sweep\` in controls.json
+says how the cells were computed: resumed where their patch begins, after some were computed both ways and not one element differed,
+or, where one does, all as full passes. \`kvlens patch mini-llama names-swapped\` runs the example that ships.
 
-In TypeScript: \`patch({ spec: parsePatchSpec({ … }, 'spec'), … })\`, with \`PatchSpecInput\` as the type of what is written.`;
+**Interrupted** by Ctrl-C, a run keeps the prompts it finished (of two prompts: the cells), and \`--resume --out DIR\` with the same
+settings goes on; the files then have the bytes of a run that was not interrupted.
 
-export const attributionExplanation = `\`"experiment": "attribution"\` asks what makes the drift between the arms, and how far rounding alone goes. D is the L2 norm of the
-difference of mean-centred logits to the uncached arm; everything reads the uncached arm's tokens, one row per decode step.
+In TypeScript: \`patch({ spec: parsePatchSpec({ … }, 'spec'), … })\`, with \`PatchSpecInput\` as the type of what is written;
+\`patchCleanCorrupted\` runs the spec of two prompts, and \`runCleanCorrupted\` the same without a folder.`;
 
-**Classes.** v(S) is Σ D where the classes of S – qkv, q kᵀ (\`scores\`), pattern · v (\`values\`), o, mlp, unembedding (\`head\`) – run the
-decode kernel and the others sum as the prefill does. All 64 sets are run, so the Shapley values are exact and sum to v(all) − v(∅);
-*one in* is v of a class alone, *left out* v(all) minus v of all others. With \`recomputed\` history each step reads the uncached arm's rows:
-v is one step's error. With \`cached\` history it reads what its own earlier steps wrote: v(all) is the cached arm. Gate \`no-class\`: not one logit
-may differ where no class runs the decode kernel. Presets whose two kernels differ in attention layout or prepacking are refused: neither
-belongs to a class.
+export const attributionExplanation = `\`"experiment": "attribution"\` asks what makes the drift between the arms, and how
+far rounding alone goes. D is the L2 norm of the difference of mean-centred logits to the uncached arm; everything reads the
+uncached arm's tokens, one row per decode step.
 
-**Places.** D between two arms under a policy where one rounding place alone rounds (*one in*), and where all others do (*left out*).
-Rounding is not additive: a place alone can drift further than all together, which hide differences below their unit. Gate
-\`all-places\`: the policy put together from its places drifts as the run does, to the bit.
+**Classes.** v(S) is Σ D where the classes of S – qkv, q kᵀ (\`scores\`), pattern · v (\`values\`), o, mlp, unembedding
+(\`head\`) – run the decode kernel and the others sum as the prefill does. All 64 sets are run, so the Shapley values are
+exact and sum to v(all) − v(∅); *one in* is v of a class alone, *left out* v(all) minus v of all others. With \`recomputed\`
+history each step reads the uncached arm's rows: v is one step's error. With \`cached\` history it reads what its own
+earlier steps wrote: v(all) is the cached arm. Gate \`no-class\`: not one logit may differ where no class runs the decode
+kernel. Presets whose two kernels differ in attention layout or prepacking are refused: neither belongs to a class.
 
-**Amplification.** ‖δ out‖ / ‖δ in‖ of the newest row's residual stream by layer, under the decode kernel and the cached history, for the
-difference there is and for random ones of its size (\`draws\`). The gains of a prompt, composed with what each layer adds and reads
-from its history as if these were independent, predict the drift of its logits. Gate \`layer-replay\`: a layer run by itself is the cached
-arm's, to the bit.
+**Places.** D between two arms under a policy where one rounding place alone rounds (*one in*), and where all others do
+(*left out*). Rounding is not additive: a place alone can drift further than all together, which hide differences below
+their unit. Gate \`all-places\`: the policy put together from its places drifts as the run does, to the bit.
 
-**Nulls.** \`placebo\`: the uncached arm with the contraction axis of the classes that the decode kernel changes in a random order: the same
-mathematics, no cache. Its prompt, too, is computed in that order, which the cached arm's is not, and a value that lies halfway between
-two numbers turns under nearly every order: seeds can agree, and a drift below all of them is no surprise. The largest mean of its seeds' runs is the noise ceiling; with n seeds, a drift above all of them happens by chance
-once in n + 1 times. \`random-ulp\`: a decode in the uncached arm's order where elements of what matmuls write are moved by one unit in the last
-place, as often as the decode kernel changes them. Both rest on gate \`no-class\`.
+**Amplification.** ‖δ out‖ / ‖δ in‖ of the newest row's residual stream by layer, under the decode kernel and the cached
+history, for the difference there is and for random ones of its size (\`draws\`). The gains of a prompt, composed with what
+each layer adds and reads from its history as if these were independent, predict the drift of its logits. Gate
+\`layer-replay\`: a layer run by itself is the cached arm's, to the bit.
 
-A failed gate leaves no number (exit code 1). fp64 is refused, because the runtime's softmax there depends on the number of rows, and so is
-\`--decode-rows\` above 1. Results are in classes.arrow, subsets.arrow, places.arrow, gains.arrow, predictions.arrow and nulls.arrow. What parts of
-the *history* carry – K against V, rows, single heads – is \`measure.attribution\` of the experiment \`arms\`.
+**Nulls.** \`placebo\`: the uncached arm with the contraction axis of the classes that the decode kernel changes in a random
+order: the same mathematics, no cache. Its prompt, too, is computed in that order, which the cached arm's is not, and a
+value that lies halfway between two numbers turns under nearly every order: seeds can agree, and a drift below all of them
+is no surprise. The largest mean of its seeds' runs is the noise ceiling; with n seeds, a drift above all of them happens by
+chance once in n + 1 times. \`random-ulp\`: a decode in the uncached arm's order where elements of what matmuls write are
+moved by one unit in the last place, as often as the decode kernel changes them. Both rest on gate \`no-class\`.
+
+A failed gate leaves no number (exit code 1). fp64 is refused, because the runtime's softmax there depends on the number of
+rows, and so is \`--decode-rows\` above 1. Results are in classes.arrow, subsets.arrow, places.arrow, gains.arrow,
+predictions.arrow and nulls.arrow. What parts of the *history* carry – K against V, rows, single heads – is
+\`measure.attribution\` of the experiment \`arms\`.
 
 In TypeScript: \`attribute({ spec, … })\`.`;

@@ -7,6 +7,7 @@ import { readJsonFile } from '../../checkpoint/json-file.ts';
 import { InputError, UsageError } from '../../errors.ts';
 import { armNames } from '../arms/trajectory.ts';
 import { type AttributionSpec, attribution } from './attribution-spec.ts';
+import { cleanCorrupted } from './clean-corrupted.ts';
 import { description, isWhole, once, several, specName, unique } from './fields.ts';
 
 /** An index, or a half-open range [start, end). */
@@ -161,8 +162,12 @@ const arms = z
   });
 
 /** The experiments, by what `experiment` says. */
-const experiments = { arms, attribution } as const;
-const schema = z.discriminatedUnion('experiment', [experiments.arms, experiments.attribution]);
+const experiments = { arms, attribution, 'clean-corrupted': cleanCorrupted } as const;
+const schema = z.discriminatedUnion('experiment', [
+  experiments.arms,
+  experiments.attribution,
+  experiments['clean-corrupted'],
+]);
 
 /** A spec with every default filled in. */
 export type PatchSpec = z.output<typeof schema>;

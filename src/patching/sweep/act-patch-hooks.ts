@@ -12,8 +12,9 @@ import {
   type PatchInput,
   patchTargets,
 } from './act-patch.ts';
-import type { PatchAxis, PatchTarget } from './grid.ts';
+import type { PatchTarget } from './grid.ts';
 import type { PatchMetric } from './metrics.ts';
+import { namedGroups, namedTargets } from './targets.ts';
 
 /** A patching function of one target. */
 export type ActPatch = (
@@ -24,43 +25,43 @@ export type ActPatch = (
   options?: ActPatchOptions,
 ) => Promise<ActPatchResult>;
 
-function patches(kind: string, ...axes: PatchAxis[]): ActPatch {
+function patches(target: PatchTarget): ActPatch {
   return (model, corruptedTokens, cleanCache, metric, options) =>
-    genericActivationPatch(model, corruptedTokens, cleanCache, metric, { kind, axes }, options);
+    genericActivationPatch(model, corruptedTokens, cleanCache, metric, target, options);
 }
 
 /** The residual stream before each block: [layer, pos]. */
-export const getActPatchResidPre = patches('resid_pre', 'layer', 'pos');
+export const getActPatchResidPre = patches(namedTargets.resid_pre);
 /** The residual stream between attention and MLP: [layer, pos]. */
-export const getActPatchResidMid = patches('resid_mid', 'layer', 'pos');
+export const getActPatchResidMid = patches(namedTargets.resid_mid);
 /** The output of each attention layer: [layer, pos]. */
-export const getActPatchAttnOut = patches('attn_out', 'layer', 'pos');
+export const getActPatchAttnOut = patches(namedTargets.attn_out);
 /** The output of each MLP: [layer, pos]. */
-export const getActPatchMlpOut = patches('mlp_out', 'layer', 'pos');
+export const getActPatchMlpOut = patches(namedTargets.mlp_out);
 
 /** Each head's output z: [layer, pos, head]. */
-export const getActPatchAttnHeadOutByPos = patches('attn.z', 'layer', 'pos', 'head');
+export const getActPatchAttnHeadOutByPos = patches(namedTargets.attn_head_out_by_pos);
 /** Each head's queries, before rotary: [layer, pos, head]. */
-export const getActPatchAttnHeadQByPos = patches('attn.q', 'layer', 'pos', 'head');
+export const getActPatchAttnHeadQByPos = patches(namedTargets.attn_head_q_by_pos);
 /** Each K/V head's keys, before rotary: [layer, pos, kv_head]. */
-export const getActPatchAttnHeadKByPos = patches('attn.k', 'layer', 'pos', 'kv_head');
+export const getActPatchAttnHeadKByPos = patches(namedTargets.attn_head_k_by_pos);
 /** Each K/V head's values: [layer, pos, kv_head]. */
-export const getActPatchAttnHeadVByPos = patches('attn.v', 'layer', 'pos', 'kv_head');
+export const getActPatchAttnHeadVByPos = patches(namedTargets.attn_head_v_by_pos);
 /** One row of each head's attention pattern: [layer, head, dest_pos]. The row is replaced as it is. */
-export const getActPatchAttnHeadPatternByPos = patches('attn.pattern', 'layer', 'head', 'dest_pos');
+export const getActPatchAttnHeadPatternByPos = patches(namedTargets.attn_head_pattern_by_pos);
 /** One entry of each head's pattern: [layer, head, dest_pos, src_pos]. The row is not normalised again. */
-export const getActPatchAttnHeadPatternDestSrcPos = patches('attn.pattern', 'layer', 'head', 'dest_pos', 'src_pos');
+export const getActPatchAttnHeadPatternDestSrcPos = patches(namedTargets.attn_head_pattern_dest_src_pos);
 
 /** Each head's output at all positions: [layer, head]. */
-export const getActPatchAttnHeadOutAllPos = patches('attn.z', 'layer', 'head');
+export const getActPatchAttnHeadOutAllPos = patches(namedTargets.attn_head_out_all_pos);
 /** Each head's queries at all positions: [layer, head]. */
-export const getActPatchAttnHeadQAllPos = patches('attn.q', 'layer', 'head');
+export const getActPatchAttnHeadQAllPos = patches(namedTargets.attn_head_q_all_pos);
 /** Each K/V head's keys at all positions: [layer, kv_head]. */
-export const getActPatchAttnHeadKAllPos = patches('attn.k', 'layer', 'kv_head');
+export const getActPatchAttnHeadKAllPos = patches(namedTargets.attn_head_k_all_pos);
 /** Each K/V head's values at all positions: [layer, kv_head]. */
-export const getActPatchAttnHeadVAllPos = patches('attn.v', 'layer', 'kv_head');
+export const getActPatchAttnHeadVAllPos = patches(namedTargets.attn_head_v_all_pos);
 /** Each head's whole attention pattern: [layer, head]. */
-export const getActPatchAttnHeadPatternAllPos = patches('attn.pattern', 'layer', 'head');
+export const getActPatchAttnHeadPatternAllPos = patches(namedTargets.attn_head_pattern_all_pos);
 
 /** Results of several targets from one sweep. */
 export interface ActPatchParts {
@@ -95,26 +96,10 @@ function stacked(results: readonly ActPatchResult[]): NdArray<Float64Array> | nu
 }
 
 /** The residual stream, attention output and MLP output of each block: 3 × [layer, pos]. */
-export const getActPatchBlockEvery = every({
-  resid_pre: { kind: 'resid_pre', axes: ['layer', 'pos'] },
-  attn_out: { kind: 'attn_out', axes: ['layer', 'pos'] },
-  mlp_out: { kind: 'mlp_out', axes: ['layer', 'pos'] },
-});
+export const getActPatchBlockEvery = every(namedGroups.block_every);
 
 /** Output, queries, keys, values and pattern of each head at all positions: 5 × [layer, head or kv_head]. */
-export const getActPatchAttnHeadAllPosEvery = every({
-  z: { kind: 'attn.z', axes: ['layer', 'head'] },
-  q: { kind: 'attn.q', axes: ['layer', 'head'] },
-  k: { kind: 'attn.k', axes: ['layer', 'kv_head'] },
-  v: { kind: 'attn.v', axes: ['layer', 'kv_head'] },
-  pattern: { kind: 'attn.pattern', axes: ['layer', 'head'] },
-});
+export const getActPatchAttnHeadAllPosEvery = every(namedGroups.attn_head_all_pos_every);
 
 /** The same by position, the pattern by destination: 5 × [layer, pos or dest_pos, head or kv_head]. */
-export const getActPatchAttnHeadByPosEvery = every({
-  z: { kind: 'attn.z', axes: ['layer', 'pos', 'head'] },
-  q: { kind: 'attn.q', axes: ['layer', 'pos', 'head'] },
-  k: { kind: 'attn.k', axes: ['layer', 'pos', 'kv_head'] },
-  v: { kind: 'attn.v', axes: ['layer', 'pos', 'kv_head'] },
-  pattern: { kind: 'attn.pattern', axes: ['layer', 'dest_pos', 'head'] },
-});
+export const getActPatchAttnHeadByPosEvery = every(namedGroups.attn_head_by_pos_every);

@@ -104,7 +104,10 @@ export async function patchTargets(
   return grids.map(({ cells: own, axes }, i) => {
     const shape = axes.map(({ labels }) => labels.length);
     const values = ndarray(Float64Array.from(result.values.slice(at, at + own.length)), shape);
-    const vacuous = ndarray(Uint8Array.from(result.vacuous.slice(at, at + own.length), Number), [...shape]);
+    const vacuous = ndarray(
+      Uint8Array.from(result.changed.slice(at, at + own.length), (elements) => Number(elements === 0)),
+      [...shape],
+    );
     at += own.length;
     return { kind: targets[i].kind, values, axes, vacuous, ...baselines };
   });

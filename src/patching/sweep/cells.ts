@@ -16,10 +16,11 @@ export interface Cell {
   at: CellIndex;
 }
 
-/** Rows first … last (absolute positions) of a hook's value that a cell changes. */
+/** Rows first … last (absolute positions) of a hook's value that a cell changes, and how many elements of them. */
 export interface ChangedRows {
   first: number;
   last: number;
+  elements: number;
 }
 
 /** A cell's name, the same in every run: `blocks.3.attn.hook_z[pos=5,head=2]`. */
@@ -74,12 +75,14 @@ export function changedRows(cell: Cell, clean: HookValue, base: HookValue): Chan
   const rowAxis = axes.findIndex((axis) => rowAxes.has(axis));
   let first = Number.POSITIVE_INFINITY;
   let last = -1;
+  let elements = 0;
   visit(base.dims, cell, (offset, index) => {
     if (Object.is(clean.data[offset], base.data[offset])) return;
     first = Math.min(first, index[rowAxis]);
     last = Math.max(last, index[rowAxis]);
+    elements += 1;
   });
-  return last < 0 ? null : { first, last };
+  return last < 0 ? null : { first, last, elements };
 }
 
 /** Call with the offset and the index of every entry of the cell, in row-major order. */
@@ -159,7 +162,7 @@ export function replaceRows(
   start: number,
   cell: Cell,
   { data, dims }: HookValue,
-  rows: ChangedRows,
+  rows: Pick<ChangedRows, 'first' | 'last'>,
 ): void {
   const width = dims[2];
   const { pos, d_model } = cell.at;

@@ -4,15 +4,20 @@
  *
  * Distance is the L2 norm of the difference of mean-centred logits at the last position; recovery is
  * 1 − D(patched, clean) / D(corrupted, clean), and `recovery_kl` the same with KL(clean ‖ ·), which is quadratic and not
- * comparable with it. The rows have the columns of patches.arrow; nothing is decoded, so that `history` is `recomputed`,
- * `kernel` is `prefill`, and step and horizon are 0: the token that the prefill decides.
+ * comparable with it. A metric of one's choice is measured beside them. The rows have the columns of patches.arrow: the clean
+ * run stands for the uncached arm and the corrupted one for the unpatched arm. Nothing is decoded, so that `history` is
+ * `recomputed`, `kernel` is `prefill`, and step and horizon are 0: the token that the prefill decides.
  */
+import ndarray from 'ndarray';
 import { compareLogits } from '../../divergence/metrics/logits.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import type { Model } from '../../model/model.ts';
+import type { Row } from '../../store/schemas.ts';
 import type { PatchInput } from './act-patch.ts';
-import { type Cell, cellKey } from './cells.ts';
-import { cleanLogits, cleanValues, type PatchTarget, patchGrid } from './grid.ts';
+import { type Cell, cellKey, type HookValue } from './cells.ts';
+import { cutsEveryPath } from './cut-paths.ts';
+import { cleanLogits, cleanValues, type PatchAxis, type PatchTarget, patchGrid } from './grid.ts';
+import { type LogitMetric, logitDistance, recovery } from './metrics.ts';
 import { type SweepMethod, type SweepOptions, sweep } from './sweep.ts';
 
 /** What is kept of a cell: plain numbers, for a journal. */
@@ -23,61 +28,51 @@ export interface CellDistance {
   kl: number;
   /** Logits whose bits differ from the clean run's. */
   differ: number;
+  /** The largest logit's token. */
+  token: number;
+  /** The metric. */
+  metric: number;
 }
 
-export interface CleanCorruptedRequest extends SweepOptions {
+export interface CleanCorruptedSubject {
   model: Model;
   clean: PatchInput;
   corrupted: PatchInput;
   /** What is patched: one grid of cells each. */
   grids: readonly PatchTarget[];
+  /** A metric that reads the last position, from the clean run's logits [1, pos, d_vocab]; default `logitDistance`. */
+  metric?: (cleanLogits: Parameters<typeof logitDistance>[0]) => LogitMetric;
   /** Copied into every row. */
   condition: string;
   prompt: string;
   spec: string;
+}
+
+export interface CleanCorruptedOptions extends SweepOptions {
   /** Cells of an interrupted run, by key; `onCell` gives them. */
   finished?: ReadonlyMap<string, CellDistance>;
   /** Each new cell. One that comes a second time replaces the first. */
   onCell?: (cell: { key: string; value: CellDistance }) => void;
 }
 
-/** A row of patches.arrow. */
-export interface CleanCorruptedRow {
-  condition: string;
-  prompt: string;
-  spec: string;
-  step: number;
-  horizon: number;
-  history: 'recomputed';
-  kernel: 'prefill';
-  hook: string;
-  layer: number;
-  /** Head, or K/V head for keys and values; null: all. */
-  head: number | null;
-  component: 'k' | 'v' | 'value';
-  /** Positions [start, end) of the patched entries: rows, or destinations of a pattern. */
-  pos_start: number;
-  pos_end: number;
-  distance_base: number;
-  distance_patched: number;
-  /** Null where the corrupted run's logits are the clean run's. */
-  recovery: number | null;
-  recovery_kl: number | null;
-  /** The patched run's logits are the clean run's, bit for bit. */
-  exact: boolean;
-  /** The patch changes no bit, or there is nothing to recover. */
-  vacuous: boolean;
-  /** There was nothing to recover, and the patch made a difference. */
-  harmful: boolean;
-  /** The patch cuts every path from the tokens that differ to the logits. */
-  by_construction: boolean;
-}
+export interface CleanCorruptedRequest extends CleanCorruptedSubject, CleanCorruptedOptions {}
 
-export interface CleanCorrupted {
-  /** Grid by grid, in row-major order of its axes. */
-  rows: CleanCorruptedRow[];
+/** A row of patches.arrow. */
+export type CleanCorruptedRow = Row<'patches'>;
+
+/** The clean and the corrupted run. */
+export interface Baselines {
+  /** Name of the metric, and its value in both runs. */
+  metric: string;
+  clean: number;
+  corrupted: number;
   /** The corrupted run against the clean one. */
   base: CellDistance;
+}
+
+export interface CleanCorrupted extends Baselines {
+  /** Grid by grid, in row-major order of its axes. */
+  rows: CleanCorruptedRow[];
   /** Positions whose tokens differ. */
   differing: number[];
   method: SweepMethod;
@@ -85,78 +80,149 @@ export interface CleanCorrupted {
 
 /** Run the grids. @throws UsageError for prompts of unlike lengths; InterruptedError */
 export async function runCleanCorrupted(request: CleanCorruptedRequest): Promise<CleanCorrupted> {
-  const { model, grids, condition, prompt, spec, finished, onCell, ...rest } = request;
-  const { clean: cleanInput, corrupted: corruptedInput, ...options } = rest;
-  const [clean, corrupted] = [cleanInput, corruptedInput].map((input) =>
-    typeof input === 'string' ? model.toTokens(input) : input,
-  );
-  const parts = grids.map((target) => patchGrid(model, target, corrupted));
-  const cells = parts.flatMap((part) => part.cells);
-  const namesFilter = [...new Set(cells.map(({ hook }) => hook.name)), 'logits'];
-  const { cache } = await model.runWithCache(clean, { namesFilter });
-  const values = cleanValues(model, cache, grids, corrupted.length);
-  const last = (logits: FloatArray) => logits.subarray(logits.length - model.config.vocabSize);
-  const target = last(cleanLogits(cache, corrupted.length));
-  const evaluate = (logits: FloatArray): CellDistance => {
-    const { l2Centred, kl, nDiffer } = compareLogits(logits, target, model.executor.compute);
-    return { distance: l2Centred, kl, differ: nDiffer };
-  };
-  const result = await sweep<CellDistance>({
-    ...options,
-    ...{ executor: model.executor, tokens: corrupted, cells, clean: values, reads: [corrupted.length - 1], evaluate },
-    ...(finished === undefined ? {} : { finished }),
-    ...(onCell === undefined ? {} : { onCell: (index, value) => onCell({ key: cellKey(cells[index]), value }) }),
-  });
-  const base = evaluate(last(result.baseLogits));
-  const differing = corrupted.flatMap((token, i) => (token === clean[i] ? [] : [i]));
-  const rows = cells.map((cell, i): CleanCorruptedRow => {
-    const { distance, kl, differ } = result.values[i];
-    const nothing = base.distance === 0;
+  const { model, clean, corrupted, grids, metric, condition, prompt, spec, ...options } = request;
+  const subject = { model, clean, corrupted, grids, condition, prompt, spec };
+  const run = await CleanCorruptedRun.open(metric === undefined ? subject : { ...subject, metric });
+  const method = await run.sweep(options);
+  return { ...run.baselines, rows: run.rows(), differing: run.differing, method };
+}
+
+/** An experiment whose clean run is done; the rows of finished cells can be had at any time. */
+export class CleanCorruptedRun {
+  readonly cells: readonly Cell[];
+  /** Axes of each grid, with labels; its cells lie along them in row-major order. */
+  readonly grids: readonly { kind: string; axes: { name: PatchAxis; labels: string[] }[] }[];
+  /** Positions whose tokens differ. */
+  readonly differing: number[];
+  private readonly subject: CleanCorruptedSubject;
+  private readonly tokens: readonly number[];
+  private readonly values: ReadonlyMap<string, HookValue>;
+  private readonly target: FloatArray;
+  private readonly metric: LogitMetric;
+  private readonly found = new Map<string, CellDistance>();
+  private base: { logits: FloatArray; changed: readonly number[] } | null = null;
+
+  private constructor(
+    subject: CleanCorruptedSubject,
+    prompts: { clean: readonly number[]; corrupted: readonly number[] },
+    parts: readonly ReturnType<typeof patchGrid>[],
+    clean: { values: ReadonlyMap<string, HookValue>; logits: FloatArray },
+  ) {
+    const { model, grids, metric = logitDistance } = subject;
+    this.subject = subject;
+    this.tokens = prompts.corrupted;
+    this.differing = this.tokens.flatMap((token, i) => (token === prompts.clean[i] ? [] : [i]));
+    this.cells = parts.flatMap(({ cells }) => cells);
+    this.grids = parts.map(({ axes }, i) => ({ kind: grids[i].kind, axes }));
+    this.values = clean.values;
+    this.target = this.last(clean.logits);
+    this.metric = metric(ndarray(clean.logits, [1, this.tokens.length, model.config.vocabSize]));
+  }
+
+  /** Run the clean prompt. @throws UsageError for prompts of unlike lengths, or a hook that the model does not have */
+  static async open(subject: CleanCorruptedSubject): Promise<CleanCorruptedRun> {
+    const { model, grids } = subject;
+    const [clean, corrupted] = [subject.clean, subject.corrupted].map((input) =>
+      typeof input === 'string' ? model.toTokens(input) : input,
+    );
+    const parts = grids.map((target) => patchGrid(model, target, corrupted));
+    const names = parts.flatMap(({ cells }) => cells.map(({ hook }) => hook.name));
+    const { cache } = await model.runWithCache(clean, { namesFilter: [...new Set(names), 'logits'] });
+    const values = cleanValues(model, cache, grids, corrupted.length);
+    const logits = cleanLogits(cache, corrupted.length);
+    return new CleanCorruptedRun(subject, { clean, corrupted }, parts, { values, logits });
+  }
+
+  /** Run the cells. @throws InterruptedError */
+  async sweep({ finished, onCell, ...options }: CleanCorruptedOptions = {}): Promise<SweepMethod> {
+    const { executor } = this.subject.model;
+    const keys = this.cells.map(cellKey);
+    for (const [key, value] of finished ?? []) this.found.set(key, value);
+    const { method } = await sweep<CellDistance>({
+      ...options,
+      ...{ executor, tokens: this.tokens, cells: this.cells, clean: this.values, reads: [this.tokens.length - 1] },
+      evaluate: (logits) => this.evaluate(logits),
+      ...(finished === undefined ? {} : { finished }),
+      onBase: (base) => {
+        this.base = base;
+      },
+      onCell: (index, value) => {
+        this.found.set(keys[index], value);
+        onCell?.({ key: keys[index], value });
+      },
+    });
+    return method;
+  }
+
+  /** Known as soon as cells run. */
+  get baselines(): Baselines {
+    const base = this.evaluate(this.last(this.started().logits));
     return {
-      ...{ condition, prompt, spec, step: 0, horizon: 0, history: 'recomputed', kernel: 'prefill' },
-      ...place(cell, corrupted.length),
-      ...{ distance_base: base.distance, distance_patched: distance },
-      recovery: nothing ? null : 1 - distance / base.distance,
-      recovery_kl: base.kl === 0 ? null : 1 - kl / base.kl,
-      exact: differ === 0,
-      vacuous: result.vacuous[i] || (nothing && distance === 0),
-      harmful: nothing && distance > 0,
-      by_construction: cutsEveryPath(cell, differing, corrupted.length, model.config.layers),
+      ...{ metric: this.metric.name, clean: this.evaluate(this.target).metric, corrupted: base.metric },
+      base,
     };
-  });
-  return { rows, base, differing, method: result.method };
+  }
+
+  /** Rows of the cells that are finished, in their order. */
+  rows(): CleanCorruptedRow[] {
+    const { model, condition, prompt, spec } = this.subject;
+    const { length } = this.tokens;
+    const { changed } = this.started();
+    const { base, ...metrics } = this.baselines;
+    const clean = this.evaluate(this.target);
+    const nothing = base.distance === 0;
+    return this.cells.flatMap((cell, i): CleanCorruptedRow[] => {
+      const value = this.found.get(cellKey(cell));
+      if (value === undefined) return [];
+      return [
+        {
+          ...{ condition, prompt, spec, step: 0, horizon: 0, position: length - 1 },
+          ...{ history: 'recomputed', kernel: 'prefill' },
+          ...place(cell, length),
+          ...{ n_changed: changed[i], distance_base: base.distance, distance_patched: value.distance },
+          ...{ kl_base: base.kl, kl_patched: value.kl },
+          recovery: nothing ? null : 1 - value.distance / base.distance,
+          recovery_kl: base.kl === 0 ? null : 1 - value.kl / base.kl,
+          exact: value.differ === 0,
+          vacuous: changed[i] === 0 || (nothing && value.distance === 0),
+          harmful: nothing && value.distance > 0,
+          by_construction: cutsEveryPath(cell, this.differing, length, model.config.layers),
+          token_returns: value.token === clean.token ? 0 : null,
+          token_follows: Number(value.token === clean.token),
+          token_follows_base: Number(base.token === clean.token),
+          ...{ metric: metrics.metric, metric_clean: metrics.clean, metric_corrupted: metrics.corrupted },
+          ...{ metric_patched: value.metric, metric_recovery: recovery(value.metric, metrics) },
+        },
+      ];
+    });
+  }
+
+  private started() {
+    if (this.base === null) throw new Error('the corrupted prompt has not run yet');
+    return this.base;
+  }
+
+  /** @param logits [d_vocab] of the last position */
+  private evaluate(logits: FloatArray): CellDistance {
+    const { l2Centred, kl, nDiffer, cached } = compareLogits(logits, this.target, this.subject.model.executor.compute);
+    const metric = this.metric.evaluate(ndarray(logits, [1, 1, logits.length]));
+    return { distance: l2Centred, kl, differ: nDiffer, token: cached.token, metric };
+  }
+
+  private last(logits: FloatArray): FloatArray {
+    return logits.subarray(logits.length - this.subject.model.config.vocabSize);
+  }
 }
 
 /** Where a cell lies, as the columns of patches.arrow say it. */
 function place({ hook, at }: Cell, length: number) {
   const { kind } = hook.definition;
-  const component: CleanCorruptedRow['component'] = kind === 'attn.k' ? 'k' : kind === 'attn.v' ? 'v' : 'value';
   const position = at.pos ?? at.query ?? at.cache;
   return {
-    ...{ hook: hook.name, layer: hook.layer, head: at.head ?? at.kv_head ?? null },
-    component,
+    ...{ hook: hook.name, layer: hook.layer, first_layer: hook.layer, head: at.head ?? at.kv_head ?? null },
+    component: kind === 'attn.k' ? 'k' : kind === 'attn.v' ? 'v' : 'value',
     pos_start: position ?? 0,
     pos_end: position === undefined ? length : position + 1,
+    src_pos: at.key ?? null,
   };
-}
-
-/**
- * True if every path from a differing token to the last row's logits passes through the cell, so that the clean run's logits
- * follow whatever the model is. Before block 0 the rows of differing tokens differ; after a block every later row may, and
- * K/V rows were read from all of them. Paths leave the residual stream only in between, so only it can be cut.
- */
-export function cutsEveryPath(
-  { hook, at }: Cell,
-  differing: readonly number[],
-  length: number,
-  layers: number,
-): boolean {
-  const { kind } = hook.definition;
-  if (!['resid_pre', 'resid_mid', 'resid_post'].includes(kind) || at.d_model !== undefined) return false;
-  if (differing.length === 0 || at.pos === undefined) return true;
-  // Behind the last block only the row that is read counts.
-  const isLast = hook.layer === layers - 1 && kind !== 'resid_pre';
-  if (isLast) return at.pos === length - 1;
-  if (hook.layer === 0 && kind === 'resid_pre') return differing.every((position) => position === at.pos);
-  return at.pos === length - 1 && Math.min(...differing) === length - 1;
 }

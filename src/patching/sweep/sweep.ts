@@ -59,8 +59,13 @@ export interface SweepRequest<T> extends SweepOptions {
   reads: readonly number[];
   /** A cell's value from its logits [reads, d_vocab]. */
   evaluate: (logits: FloatArray) => T;
-  /** Values of cells that are finished, by `cellKey`. */
+  /**
+   * Values of cells that are finished, by `cellKey`. They are not run again, except beside those that are computed both
+   * ways, which do not depend on what is finished.
+   */
   finished?: ReadonlyMap<string, T>;
+  /** Told, before cells run, the base run's logits [pos, d_vocab] and how many elements each cell's patch changes. */
+  onBase?: (base: { logits: FloatArray; changed: readonly number[] }) => void;
   /** Told each new value as soon as it is known. If a cell comes twice (a sample failed), the later value is right. */
   onCell?: (index: number, value: T) => void;
 }
@@ -68,8 +73,8 @@ export interface SweepRequest<T> extends SweepOptions {
 export interface SweepResult<T> {
   /** In the order of the cells. */
   values: T[];
-  /** True for cells whose patch changes no bit. */
-  vacuous: boolean[];
+  /** Elements that each cell's patch changes; 0: the base run exactly. */
+  changed: number[];
   /** Logits [pos, d_vocab] of the base run. */
   baseLogits: FloatArray;
   method: SweepMethod;
@@ -90,10 +95,14 @@ export async function sweep<T>(request: SweepRequest<T>): Promise<SweepResult<T>
   const base = await baseRun(executor, tokens, new Set(cells.map(({ hook }) => hook.name)));
   const run = new Sweep(request, base);
   const tasks = tasksOf(run.settle(), base, reads.length);
+  request.onBase?.({ logits: base.logits, changed: run.changed });
   const lanes = openLanes({ base, cells, clean, reads }, Math.min(workers, tasks.length));
   try {
     const rest = await run.probe(tasks, lanes[0]);
-    await run.all(rest, lanes);
+    await run.all(
+      rest.filter((task) => run.isWanted(task)),
+      lanes,
+    );
     await run.check(tasks.flat(), lanes);
   } finally {
     await Promise.all(lanes.map((lane) => lane.close()));
@@ -101,9 +110,11 @@ export async function sweep<T>(request: SweepRequest<T>): Promise<SweepResult<T>
   return run.result();
 }
 
-/** A cell that has to be run, and its place in the request. */
+/** A cell whose patch changes something, and its place in the request. */
 interface Pending extends Job {
   index: number;
+  /** Its value was known before. */
+  given: boolean;
 }
 
 /** Cells that start at the same row, in parts, the longest runs first. */
@@ -125,12 +136,17 @@ function tasksOf(pending: readonly Pending[], { tokens, executor }: BaseRun, rea
     });
 }
 
+/** Cells without a value. */
+function wanted(jobs: readonly Pending[]): Pending[] {
+  return jobs.filter(({ given }) => !given);
+}
+
 class Sweep<T> {
   mode: SweepMode;
   private readonly request: SweepRequest<T>;
   private readonly base: BaseRun;
+  readonly changed: number[];
   private readonly values: T[];
-  private readonly vacuous: boolean[];
   private tally: Tally;
   /** Cells computed both ways. */
   private compared = 0;
@@ -146,11 +162,11 @@ class Sweep<T> {
     this.base = base;
     this.mode = request.method ?? 'batched';
     this.values = new Array<T>(request.cells.length);
-    this.vacuous = request.cells.map(() => false);
+    this.changed = request.cells.map(() => 0);
     this.tally = this.newTally();
   }
 
-  /** Take what is finished or changes nothing; returns the rest. */
+  /** Take what is finished or changes nothing; returns the cells that change something. */
   settle(): Pending[] {
     const { cells, clean, finished, evaluate } = this.request;
     const baseRows = this.readRows(this.base.logits);
@@ -158,17 +174,23 @@ class Sweep<T> {
     cells.forEach((cell, index) => {
       const { name } = cell.hook;
       const rows = changedRows(cell, clean.get(name)!, this.base.values.get(name)!);
-      this.vacuous[index] = rows === null;
+      this.changed[index] = rows?.elements ?? 0;
       const known = finished?.get(cellKey(cell));
-      if (known !== undefined) {
+      const given = known !== undefined;
+      if (given) {
         this.values[index] = known;
         this.given += 1;
       } else if (rows === null) this.take(index, evaluate(baseRows));
-      else pending.push({ index, cell, rows });
+      if (rows !== null) pending.push({ index, cell, rows, given });
     });
-    this.ran = pending.length;
-    this.advance(cells.length - pending.length);
+    this.ran = pending.filter(({ given }) => !given).length;
+    this.advance(cells.length - this.ran);
     return pending;
+  }
+
+  /** True if a task has a cell without a value, or one that is compared at the end. */
+  isWanted(task: readonly Pending[]): boolean {
+    return task.some((job) => !job.given || this.sample.has(job));
   }
 
   /**
@@ -222,7 +244,7 @@ class Sweep<T> {
   /** Run tasks, one at a time in each lane. */
   async all(tasks: readonly Pending[][], lanes: readonly SweepLane[]): Promise<void> {
     // Full passes are long enough to be handed out one by one.
-    const parts = this.mode === 'loop' ? tasks.flat().map((job) => [job]) : tasks;
+    const parts = this.mode === 'loop' ? wanted(tasks.flat()).map((job) => [job]) : tasks;
     let next = 0;
     let failed = false;
     const work = async (lane: SweepLane) => {
@@ -257,18 +279,21 @@ class Sweep<T> {
     this.reason = `${this.mode} cells are not full passes: ${this.tally.describe()}`;
     this.mode = 'loop';
     this.advance(-jobs.length);
-    await this.all([[...jobs]], lanes);
+    // What an earlier sitting found is no better: all of it again.
+    this.given -= jobs.filter(({ given }) => given).length;
+    this.ran = jobs.length;
+    await this.all([jobs.map((job) => ({ ...job, given: false }))], lanes);
   }
 
   result(): SweepResult<T> {
     const isLoop = this.mode === 'loop';
     const method: SweepMethod = {
       ...{ mode: this.mode, reason: this.reason, cells: this.values.length, given: this.given },
-      vacuous: this.vacuous.filter((is) => is).length,
+      vacuous: this.changed.filter((elements) => elements === 0).length,
       ...{ resumed: isLoop ? 0 : this.ran, looped: isLoop ? this.ran : 0 },
       ...{ compared: this.compared, equality: equalityRule(this.base.executor.policy) },
     };
-    return { values: this.values, vacuous: this.vacuous, baseLogits: this.base.logits, method };
+    return { values: this.values, changed: this.changed, baseLogits: this.base.logits, method };
   }
 
   private checkSignal(): void {
@@ -278,9 +303,9 @@ class Sweep<T> {
   private accept(jobs: readonly Pending[], logits: readonly FloatArray[]): void {
     jobs.forEach((job, i) => {
       if (this.sample.has(job)) this.sample.set(job, logits[i]);
-      this.take(job.index, this.request.evaluate(logits[i]));
+      if (!job.given) this.take(job.index, this.request.evaluate(logits[i]));
     });
-    this.advance(jobs.length);
+    this.advance(wanted(jobs).length);
   }
 
   private take(index: number, value: T): void {

@@ -15,7 +15,7 @@ import { finish, gateLines, notValid } from './gates.ts';
 import { padLeft, padRight, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatShare, formatValue } from './numbers.ts';
-import { experimentHead, machineLines } from './run-line.ts';
+import { experimentHead } from './run-line.ts';
 
 export interface AttributionText extends TerminalOptions {
   /** Where the run's files are. */
@@ -26,7 +26,7 @@ export interface AttributionText extends TerminalOptions {
 export function renderAttribution(summary: AttributionSummary, options: AttributionText): string {
   const { columns, color } = options;
   const covers = `${formatCounted(summary.prompts, 'prompt')}, ${formatCounted(summary.steps, 'decode step')}`;
-  const head = [...experimentHead(summary, covers, columns), ...machineLines(summary)];
+  const head = experimentHead({ ...summary, planted: [] }, covers, columns);
   if (!summary.valid) return finish([...head, '', ...notValid(summary.gates, options)], options);
   const paint = marks(color);
   const blocks = [

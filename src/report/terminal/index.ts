@@ -1,6 +1,7 @@
 /** What a run looks like in a terminal: pure functions from results to text. */
 export { type AttributionText, renderAttribution } from './attribution.ts';
 export { type CaptureText, renderCapture } from './capture.ts';
+export { renderCleanCorrupted } from './clean-corrupted.ts';
 export { renderExplanation } from './explain.ts';
 export { renderAudit } from './gates.ts';
 export { type ArmText, firstDifference, renderGeneration } from './generation.ts';

@@ -129,7 +129,8 @@ function noteLines({ cells }: PatchSummary, columns: number): string[] {
     say(`∅ vacuous: ${formatCount(vacuous)} of ${formatCount(measured)} measurements had nothing to recover`);
   if (harmful > 0) say(`! harmful: ${formatCount(harmful)} had nothing to recover, and the patch made a difference`);
   const unchanged = cells.reduce((sum, cell) => sum + (cell.patch === 'none' ? 0 : cell.unchanged), 0);
-  if (unchanged > 0) say(`changes nothing: ${formatCount(unchanged)} patches wrote what was there`);
+  if (unchanged > 0)
+    say(`changes nothing: ${formatCount(unchanged)} patches wrote what was there${soleDifferences(cells)}`);
   const flips = Math.max(0, ...cells.map(({ tokens }) => tokens.flips));
   if (flips > 0) {
     const best = cells.reduce((top, cell) => (cell.tokens.returned > top.tokens.returned ? cell : top));
@@ -138,6 +139,14 @@ function noteLines({ cells }: PatchSummary, columns: number): string[] {
     );
   }
   return lines;
+}
+
+/** Where a grid finds differences in a few cells only, these are where the arms differ, whatever reaches the logits. */
+function soleDifferences(cells: PatchSummary['cells']): string {
+  const differing = cells.filter(({ patch, count, unchanged }) => patch !== 'none' && unchanged < count);
+  if (differing.length === 0 || differing.length > 3 || cells.length < 8) return '';
+  const named = differing.map(({ patch, count, unchanged }) => `${patch} (${formatCount(count - unchanged)})`);
+  return `; those that changed something: ${named.join(', ')}`;
 }
 
 function verdictLines(summary: PatchSummary, { color, columns }: PatchText): string[] {

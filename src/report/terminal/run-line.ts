@@ -22,45 +22,41 @@ export function runLines(summary: DivergenceSummary, columns: number): string[] 
   const atMost = steps < prompts * longestSteps ? '≤ ' : '';
   const count = longestSteps === 1 ? '1 step' : `${formatCount(longestSteps)} steps`;
   const right = `${formatCounted(prompts, 'prompt')} × ${atMost}${count}`;
-  const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
-  const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
-  const planted = summary.planted.flatMap((fault) =>
-    wrap(`PLANTED FAULT in the cached arm: ${fault}`, Math.min(columns, 80), { first: '  ', indent: '    ' }),
-  );
-  return [...first, ...machineLines(summary), ...planted];
+  return [...headLine(left, right, columns), ...machineLines(summary, columns)];
 }
 
-/** What the precision is on a CPU, and which kernels are imitated. */
-export function machineLines({
-  precision,
-  kernels,
-  emulated,
-}: Pick<DivergenceSummary, 'precision' | 'kernels' | 'emulated'>): string[] {
-  const lines = [`  on this CPU: ${storage[precision] ?? `roundings of policy ${precision}`}`];
-  if (emulated) lines.push(`  ${kernels} imitates a GPU's kernel inside the graph`);
-  return lines;
-}
-
-/** The first lines of an experiment: model, spec and condition, with what it covers on the right. */
-export function experimentHead(
-  {
-    model,
-    spec,
-    precision,
-    strategy,
-    kernels,
-    decodeRows,
-  }: Pick<DivergenceSummary, 'model' | 'precision' | 'strategy' | 'kernels' | 'decodeRows'> & {
-    spec: { name: string; description?: string | undefined };
-  },
-  right: string,
+/** What computed, and what was planted: a run of either kind must not look like another. */
+export function machineLines(
+  { precision, kernels, emulated, planted }: Pick<DivergenceSummary, 'precision' | 'kernels' | 'emulated' | 'planted'>,
   columns: number,
 ): string[] {
-  const condition = [precision, strategy, kernels, ...(decodeRows > 1 ? [`decode-rows ${decodeRows}`] : [])].join(', ');
-  const left = `${model}  ${spec.name}  ${condition}`;
+  const lines = [`  on this CPU: ${storage[precision] ?? `roundings of policy ${precision}`}`];
+  if (emulated) lines.push(`  ${kernels} imitates a GPU's kernel inside the graph`);
+  const faults = planted.flatMap((fault) =>
+    wrap(`PLANTED FAULT in the cached arm: ${fault}`, Math.min(columns, 80), { first: '  ', indent: '    ' }),
+  );
+  return [...lines, ...faults];
+}
+
+/** What an experiment's first lines are made of. */
+type ExperimentHead = Pick<
+  DivergenceSummary,
+  'model' | 'precision' | 'strategy' | 'kernels' | 'decodeRows' | 'emulated' | 'planted'
+> & { spec: { name: string; description?: string | undefined } };
+
+/** The first lines of an experiment: model, spec and condition, with what it covers on the right; what computed. */
+export function experimentHead(summary: ExperimentHead, right: string, columns: number): string[] {
+  const { model, spec, precision, strategy, kernels, emulated, decodeRows } = summary;
+  const condition = [precision, strategy, `${kernels}${emulated ? ' (emulated)' : ''}`];
+  if (decodeRows > 1) condition.push(`decode-rows ${decodeRows}`);
+  const described =
+    spec.description === undefined ? [] : wrap(spec.description, columns, { first: '  ', indent: '  ' });
+  const first = headLine(`${model}  ${spec.name}  ${condition.join(', ')}`, right, columns);
+  return [...first, ...machineLines(summary, columns), ...described];
+}
+
+/** Two texts at the ends of a line, or on two lines where they do not fit. */
+function headLine(left: string, right: string, columns: number): string[] {
   const gap = Math.min(columns, 80) - 1 - displayWidth(left) - displayWidth(right);
-  const first = gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
-  return spec.description === undefined
-    ? first
-    : [...first, ...wrap(spec.description, columns, { first: '  ', indent: '  ' })];
+  return gap >= 2 ? [left + ' '.repeat(gap) + right] : [left, `  ${right}`];
 }

@@ -2,10 +2,8 @@
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { packageRoot } from '../../../src/checkpoint/embedded.ts';
-import { Arm } from '../../../src/model/arms.ts';
-import type { FloatArray } from '../../../src/model/arrays.ts';
-import { Executor, type ExecutorOptions } from '../../../src/model/executor.ts';
-import { KVCache } from '../../../src/model/kv-cache.ts';
+import type { Executor } from '../../../src/model/executor.ts';
+import type { Fault } from '../../../src/model/faults.ts';
 import { patchPrompt } from '../../../src/patching/run/prompt-patching.ts';
 import { SavedRuns } from '../../../src/patching/run/saved-runs.ts';
 import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
@@ -77,34 +75,11 @@ describe.each(models)('%s in %s', (_, precision, dir) => {
   });
 });
 
-/** One head of one K row arrives in the cache scaled by 1 + 2^-3. */
-class ScalesKeyRow extends Executor {
-  private readonly at: { layer: number; head: number; row: number };
-
-  constructor(options: ExecutorOptions, at: ScalesKeyRow['at']) {
-    super(options);
-    this.at = at;
-  }
-
-  override newCache(capacity: number): KVCache {
-    const { layers, kvHeads, headDim } = this.config;
-    const { at } = this;
-    return new (class extends KVCache {
-      override write(layer: number, start: number, keys: FloatArray, values: FloatArray): void {
-        const copy = keys.slice();
-        const from = (at.row - start) * kvHeads * headDim + at.head * headDim;
-        if (layer === at.layer && at.row >= start) for (let i = from; i < from + headDim; i++) copy[i] *= 1.125;
-        super.write(layer, start, copy, values);
-      }
-    })({ layers, kvHeads, headDim, compute: this.compute }, capacity);
-  }
-}
-
 describe.each(['fp32', 'fp16', 'bf16'])('a K row planted in %s', (precision) => {
   test('is found by the grids: only its layer, head, position and component recovers, and exactly', async () => {
     const planted = { layer: 1, head: 1, row: promptTokens.length + 2 };
     const executor = await executorOf(families.mistral, precision);
-    const faulty = new ScalesKeyRow(executor.options, planted);
+    const faults: Fault[] = [{ kind: 'scale-row', component: 'k', factor: 1.125, ...planted }];
     // Two rows per step: without the fault the arms would be equal.
     const { cells, plans } = await patched(
       executor,
@@ -114,7 +89,7 @@ describe.each(['fp32', 'fp16', 'bf16'])('a K row planted in %s', (precision) => 
         steps: { at: [5] },
         measure: { horizons: [0] },
       }),
-      { decodeRows: 2, cachedArm: (capacity) => Arm.cached(faulty, capacity, 2) },
+      { decodeRows: 2, faults },
     );
     expect(cells.length).toBe(3 * 2 * 2 * (promptTokens.length + 4));
     const exact = cells.filter(({ outcomes }) => outcomes[0].recovery.recovery === 1 && outcomes[0].recovery.exact);
@@ -130,7 +105,35 @@ describe.each(['fp32', 'fp16', 'bf16'])('a K row planted in %s', (precision) => 
       if (changed === 0) expect(outcomes[0].recovery.recovery).toBe(0);
     }
     await executor.release();
-    await faulty.release();
+  });
+});
+
+describe('faults of the state', () => {
+  const faults: [string, Fault][] = [
+    ['a scaled row', { kind: 'scale-row', component: 'k', layer: 1, head: 0, row: 3, factor: 1.25 }],
+    ['a stale row of a later step', { kind: 'stale-row', component: 'both', layer: 0, row: promptTokens.length + 1 }],
+    ['a wrong position', { kind: 'position', step: 3, offset: 1 }],
+    ['a mask off by one', { kind: 'mask', change: 'hide-newest' }],
+    ['a narrower store', { kind: 'store', component: 'both', type: 'bf16' }],
+  ];
+  test.each(faults)('%s: the cell that changes nothing is still the cached arm, at every horizon', async (_, fault) => {
+    const executor = await executorOf(families.llama, 'fp16');
+    const { cells, plans, checks } = await patched(
+      executor,
+      spec({
+        ...{ history: ['cached', 'recomputed'], kernel: ['decode', 'prefill'], steps: { every: 1 } },
+        measure: { horizons: [0, 1, 2, 4] },
+      }),
+      { faults: [fault] },
+    );
+    expect(checks['patch-self']).toMatchObject({ steps: 9, differ: 0, failed: false });
+    expect(checks['patch-full']).toMatchObject({ differ: 0, failed: false });
+    const outcomes = cells.flatMap((cell) => cell.outcomes.map((outcome) => ({ ...outcome, plan: plans[cell.cell] })));
+    const unpatched = outcomes.filter(({ plan }) => plan.kernel === 'decode' && plan.prefix === 0);
+    expect(unpatched.map(({ recovery }) => recovery.patched)).toEqual(unpatched.map(({ recovery }) => recovery.base));
+    // The fault is there to be found.
+    expect(Math.max(...unpatched.map(({ recovery }) => recovery.base.l2))).toBeGreaterThan(0.01);
+    await executor.release();
   });
 });
 

@@ -1,8 +1,10 @@
 /** Specs: what ships is valid, and every error names the field, what was found and what was expected. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { embeddedModels } from '../../../src/checkpoint/embedded.ts';
 import { openCheckpoint } from '../../../src/checkpoint/open.ts';
 import { InputError, UsageError } from '../../../src/errors.ts';
 import { resolveKernels } from '../../../src/graph/kernels.ts';
+import { resolveCleanCorrupted } from '../../../src/patching/clean-corrupted/resolve.ts';
 import { positionsAt, resolveSpec } from '../../../src/patching/spec/resolve.ts';
 import { parsePatchSpec } from '../../../src/patching/spec/spec.ts';
 import { openPatchSpec, shippedSpecs } from '../../../src/patching/spec/spec-files.ts';
@@ -13,28 +15,42 @@ afterAll(() => removeCheckpoint(dir));
 const ort = resolveKernels('ort');
 const arms = (fields: object) => ({ experiment: 'arms', name: 'mine', ...fields });
 const patch = (fields: object) => arms({ patches: [fields] });
+const twoPrompts = (fields: object) => ({
+  ...{ experiment: 'clean-corrupted', name: 'two', clean: [1, 2], corrupted: 'a', grids: ['resid_pre'] },
+  ...fields,
+});
 
 describe('what ships', () => {
   test.each(shippedSpecs())('%s is valid, bears its name and, of the arms, has cells', async (name) => {
     const spec = openPatchSpec(name);
     expect(spec.name).toBe(name);
     expect(spec.description).toBeDefined();
-    if (spec.experiment !== 'arms') return;
-    expect(resolveSpec(spec, (await openCheckpoint(dir)).config, ort).cells.length).toBeGreaterThan(0);
+    if (spec.experiment === 'attribution') return;
+    if (spec.experiment === 'clean-corrupted') {
+      const { dir: embedded } = embeddedModels()[0];
+      expect(resolveCleanCorrupted(spec, await openCheckpoint(embedded), ort).grids.length).toBeGreaterThan(0);
+    } else expect(resolveSpec(spec, (await openCheckpoint(dir)).config, ort).cells.length).toBeGreaterThan(0);
   });
 
   test('the promised ones are there', () => {
     const promised = ['two-by-two', 'history', 'residual-all', 'residual-by-layer', 'kv-by-layer', 'kv-by-head'];
     expect(shippedSpecs()).toEqual(
-      expect.arrayContaining([...promised, 'kv-by-position', 'kv-rows', 'patch-and-release', 'self-patch']),
+      expect.arrayContaining([
+        ...promised,
+        ...['kv-by-position', 'kv-rows', 'patch-and-release', 'self-patch', 'names-swapped'],
+      ]),
     );
   });
 });
 
 test.each<[string, unknown, RegExp]>([
   ['no object', 7, /^f\.json: the spec: found 7, expected an object$/],
-  ['no experiment', { name: 'a' }, /: experiment: found nothing, expected "arms", "attribution"$/],
-  ['an unknown experiment', { experiment: 'legs' }, /: experiment: found "legs", expected "arms", "attribution"$/],
+  ['no experiment', { name: 'a' }, /: experiment: found nothing, expected "arms", "attribution", "clean-corrupted"$/],
+  [
+    'an unknown experiment',
+    { experiment: 'legs' },
+    /: experiment: found "legs", expected "arms", "attribution", "clean-corrupted"$/,
+  ],
   ['no name', { experiment: 'arms' }, /: name: found nothing, expected a text$/],
   ['a name with spaces', arms({ name: 'a b' }), /: name: found "a b", expected a name of lower-case letters/],
   ['an unknown field', arms({ nme: 1 }), /: nme: found 1, which is no field of a spec$/],
@@ -102,6 +118,35 @@ test.each<[string, unknown, RegExp]>([
     /: measure\.horizons: .* as "into" is "uncached"$/,
   ],
   ['an unknown measure', arms({ measure: { luck: 1 } }), /: measure\.luck: found 1, which is no field/],
+  ['no clean prompt', twoPrompts({ clean: undefined }), /: clean: found nothing, expected a text, or a list of token/],
+  ['an empty prompt', twoPrompts({ corrupted: '' }), /: corrupted: found "", expected a text, or a list of token ids$/],
+  [
+    'ids that are none',
+    twoPrompts({ clean: [1, -2] }),
+    /: clean: found \[1,-2\], expected a text, or a list of token ids/,
+  ],
+  ['no grid', twoPrompts({ grids: [] }), /: grids: found \[\], expected at least one entry$/],
+  [
+    'an unknown grid',
+    twoPrompts({ grids: ['resid'] }),
+    /: grids\[0\]: found "resid", expected one of resid_pre, resid_mid/,
+  ],
+  ['a grid twice', twoPrompts({ grids: ['mlp_out', 'mlp_out'] }), /: grids: found .*, expected each entry once$/],
+  [
+    'an unknown metric',
+    twoPrompts({ metric: 'luck' }),
+    /: metric: found "luck", expected "logitDistance", "klDivergence"/,
+  ],
+  [
+    'one token of a pair',
+    twoPrompts({ metric: { logitDiff: ['a'] } }),
+    /: metric: found \{"logitDiff":\["a"\]\}, expected/,
+  ],
+  [
+    'steps of two prompts',
+    twoPrompts({ steps: { at: [1] } }),
+    /: steps: found \{"at":\[1\]\}, which is no field of a spec$/,
+  ],
   [
     'unknown parts',
     arms({ measure: { attribution: { parts: 'feet' } } }),
@@ -151,6 +196,12 @@ test.each<[string, object, RegExp]>([
   const spec = parsePatchSpec(patch(fields), 'f.json');
   expect(() => resolveSpec(spec, config, ort)).toThrow(UsageError);
   expect(() => resolveSpec(spec, config, ort)).toThrow(says);
+});
+
+test('a spec of two prompts is not one of the two arms', async () => {
+  const { config } = await openCheckpoint(dir);
+  const spec = parsePatchSpec(twoPrompts({}), 'f.json');
+  expect(() => resolveSpec(spec, config, ort)).toThrow(/^two: experiment: found "clean-corrupted", expected "arms"$/);
 });
 
 test('positions: words, indices and half-open ranges, each once, below the end', () => {

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findHook, hookName } from '../../../src/graph/hooks.ts';
 import { Model } from '../../../src/model/model.ts';
-import { type CellDistance, cutsEveryPath, runCleanCorrupted } from '../../../src/patching/sweep/clean-corrupted.ts';
+import { type CellDistance, runCleanCorrupted } from '../../../src/patching/sweep/clean-corrupted.ts';
+import { cutsEveryPath } from '../../../src/patching/sweep/cut-paths.ts';
 import type { PatchTarget } from '../../../src/patching/sweep/grid.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { differing, patchedByHand } from './loop.ts';
@@ -87,7 +88,7 @@ test('attention and MLP outputs cut no path, whatever differs', () => {
 describe('two equal prompts', () => {
   test('have nothing to recover', async () => {
     const { rows, base, method } = await run(clean);
-    expect(base).toEqual({ distance: 0, kl: 0, differ: 0 });
+    expect(base).toMatchObject({ distance: 0, kl: 0, differ: 0, metric: 0 });
     expect(method.resumed).toBe(0);
     for (const row of rows)
       expect(row).toMatchObject({ recovery: null, recovery_kl: null, exact: true, vacuous: true, harmful: false });

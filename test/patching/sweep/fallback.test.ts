@@ -107,6 +107,23 @@ describe('what is not exact', () => {
   });
 });
 
+test('a sample that fails takes the values of an earlier sitting with it', async () => {
+  WrongLater.broken = false;
+  const honest = await run();
+  const lies = new Map(honest.cells.map((cell, i) => [cellKey(cell), honest.values[i].map((x) => x + 1)]));
+  const vacuous = honest.cells.filter((_, i) => honest.changed[i] === 0);
+  for (const cell of vacuous) lies.delete(cellKey(cell));
+  // Progress is reported once before the probe and then for what ran beside it, which is right.
+  let reports = 0;
+  const onProgress = () => {
+    reports += 1;
+    WrongLater.broken = reports > 1;
+  };
+  const faulty = await run(WrongLater, { finished: lies, onProgress, seed: 5 });
+  expect(faulty.method).toMatchObject({ mode: 'loop', given: 0, looped: 60 - vacuous.length });
+  expect(differ(faulty, honest)).toBe(0);
+});
+
 describe('what is exact', () => {
   test.each([
     ['fp32', 'ort'],
@@ -187,10 +204,19 @@ describe('a sweep', () => {
     await expect(run(Executor, { onCell, onProgress, signal: controller.signal })).rejects.toThrow(InterruptedError);
     expect(finished.size).toBeGreaterThan(30);
     expect(finished.size).toBeLessThan(60);
+    const given = whole.cells.filter((cell, i) => finished.has(cellKey(cell)) && whole.changed[i] > 0);
     const rest = await run(Executor, { finished });
     expect(rest.method.given).toBe(finished.size);
-    expect(rest.method.resumed).toBe(60 - finished.size);
+    expect(rest.method.resumed).toBe(60 - rest.method.vacuous - given.length);
+    // What is computed both ways does not depend on what was finished.
+    expect(rest.method.compared).toBe(whole.method.compared);
     expect(differ(rest, whole)).toBe(0);
+    const all = new Map(whole.values.map((value, i) => [cellKey(whole.cells[i]), value]));
+    const none: number[] = [];
+    const again = await run(Executor, { finished: all, onCell: (index) => none.push(index) });
+    expect(again.method).toMatchObject({ given: 60, resumed: 0, compared: whole.method.compared });
+    expect(none).toEqual([]);
+    expect(differ(again, whole)).toBe(0);
   });
 
   test('the cells that are computed both ways follow from the seed alone', async () => {
