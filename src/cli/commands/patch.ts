@@ -1,5 +1,5 @@
 /** `kvlens patch MODEL SPEC`: replace values of one arm by another's, and measure what that recovers. */
-import { exitCodes, UsageError } from '../../errors.ts';
+import { exitCodes } from '../../errors.ts';
 import { readFaults } from '../../model/faults.ts';
 import type { PatchProgress } from '../../patching/run/experiment.ts';
 import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';

@@ -84,8 +84,8 @@ each layer adds and reads from its history as if these were independent, predict
 **Nulls.** \`placebo\`: the uncached arm with the contraction axis of the classes that the decode kernel changes in a random
 order: the same mathematics, no cache. Its prompt, too, is computed in that order, which the cached arm's is not, and a
 value that lies halfway between two numbers turns under nearly every order: seeds can agree, and a drift below all of them
-is no surprise. The largest mean of its seeds' runs is the noise ceiling; with n seeds, a drift above all of them happens by
-chance once in n + 1 times. \`random-ulp\`: a decode in the uncached arm's order where elements of what matmuls write are
+is no surprise. The largest mean of its seeds' runs is the noise ceiling; were the cached arm
+one more seed, it would exceed all n once in n + 1 times. \`random-ulp\`: a decode in the uncached arm's order where elements of what matmuls write are
 moved by one unit in the last place, as often as the decode kernel changes them. Both rest on gate \`no-class\`.
 
 A failed gate leaves no number (exit code 1). fp64 is refused, because the runtime's softmax there depends on the number of
