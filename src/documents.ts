@@ -3,7 +3,12 @@ import { contractMarkdown, keyTable } from './cli/contract-document.ts';
 import { gatesMarkdown } from './divergence/gates/gates-document.ts';
 import { hookDefinitions } from './graph/hooks.ts';
 import { patchSpecSchemas } from './patching/spec/spec.ts';
-import { patchingExplanation, patchingIntroduction, shippedSpecLines } from './patching/spec/spec-document.ts';
+import {
+  attributionExplanation,
+  patchingExplanation,
+  patchingIntroduction,
+  shippedSpecLines,
+} from './patching/spec/spec-document.ts';
 import { describeTables } from './store/schemas.ts';
 
 /** Content by path from the package's root. */
@@ -33,6 +38,7 @@ const hooksIntroduction = [
 function patchingMarkdown(): string {
   const parts = [
     ...['# Patching', '', patchingIntroduction, '', ...shippedSpecLines(), '', patchingExplanation, ''],
+    ...['## Attribution and nulls', '', attributionExplanation, ''],
     ...patchSpecSchemas().flatMap(([name, schema]) => [`## Fields of a spec: ${name}`, '', ...keyTable(schema), '']),
   ];
   return parts.join('\n');

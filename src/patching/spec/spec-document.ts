@@ -1,9 +1,23 @@
 /** What docs/patching.md says before its table of fields. */
+import type { AttributionSpec } from './attribution-spec.ts';
 import { openPatchSpec, shippedSpecs } from './spec-files.ts';
 
 /** The specs that ship, one line each. */
 export function shippedSpecLines(): string[] {
-  return shippedSpecs().map((name) => `- \`${name}\`: ${openPatchSpec(name).description ?? ''}`);
+  return shippedSpecs().map((name) => {
+    const spec = openPatchSpec(name);
+    return `- \`${name}\`: ${spec.description ?? ''}${spec.experiment === 'attribution' ? ` ${coverage(spec)}` : ''}`;
+  });
+}
+
+/** What a spec looks at, unless it is told otherwise. */
+export function coverage({ prompts, maxSteps, seeds }: AttributionSpec): string {
+  const parts = [
+    prompts === undefined ? 'all prompts' : `${prompts} prompts`,
+    maxSteps === undefined ? 'every step' : `their first ${maxSteps} steps`,
+    ...(seeds === undefined ? [] : [`${seeds} seeds`]),
+  ];
+  return `(${parts.join(', ')}; \`--limit\` goes before)`;
 }
 
 export const patchingIntroduction = `\`kvlens patch MODEL SPEC\` replaces what one arm computes or reads by what the other did, and measures how much of the
@@ -46,3 +60,37 @@ settings goes on; the files then have the bytes of a run that was not interrupte
 
 In TypeScript: \`patch({ spec: parsePatchSpec({ … }, 'spec'), … })\`, with \`PatchSpecInput\` as the type of what is written;
 \`patchCleanCorrupted\` runs the spec of two prompts, and \`runCleanCorrupted\` the same without a folder.`;
+
+export const attributionExplanation = `\`"experiment": "attribution"\` asks what makes the drift between the arms, and how
+far rounding alone goes. D is the L2 norm of the difference of mean-centred logits to the uncached arm; everything reads the
+uncached arm's tokens, one row per decode step.
+
+**Classes.** v(S) is Σ D where the classes of S – qkv, q kᵀ (\`scores\`), pattern · v (\`values\`), o, mlp, unembedding
+(\`head\`) – run the decode kernel and the others sum as the prefill does. All 64 sets are run, so the Shapley values are
+exact and sum to v(all) − v(∅); *one in* is v of a class alone, *left out* v(all) minus v of all others. With \`recomputed\`
+history each step reads the uncached arm's rows: v is one step's error. With \`cached\` history it reads what its own
+earlier steps wrote: v(all) is the cached arm. Gate \`no-class\`: not one logit may differ where no class runs the decode
+kernel. Presets whose two kernels differ in attention layout or prepacking are refused: neither belongs to a class.
+
+**Places.** D between two arms under a policy where one rounding place alone rounds (*one in*), and where all others do
+(*left out*). Rounding is not additive: a place alone can drift further than all together, which hide differences below
+their unit. Gate \`all-places\`: the policy put together from its places drifts as the run does, to the bit.
+
+**Amplification.** ‖δ out‖ / ‖δ in‖ of the newest row's residual stream by layer, under the decode kernel and the cached
+history, for the difference there is and for random ones of its size (\`draws\`). The gains of a prompt, composed with what
+each layer adds and reads from its history as if these were independent, predict the drift of its logits. Gate
+\`layer-replay\`: a layer run by itself is the cached arm's, to the bit.
+
+**Nulls.** \`placebo\`: the uncached arm with the contraction axis of the classes that the decode kernel changes in a random
+order: the same mathematics, no cache. Its prompt, too, is computed in that order, which the cached arm's is not, and a
+value that lies halfway between two numbers turns under nearly every order: seeds can agree, and a drift below all of them
+is no surprise. The largest mean of its seeds' runs is the noise ceiling; were the cached arm
+one more seed, it would exceed all n once in n + 1 times. \`random-ulp\`: a decode in the uncached arm's order where elements of what matmuls write are
+moved by one unit in the last place, as often as the decode kernel changes them. Both rest on gate \`no-class\`.
+
+A failed gate leaves no number (exit code 1). fp64 is refused, because the runtime's softmax there depends on the number of
+rows, and so is \`--decode-rows\` above 1. Results are in classes.arrow, subsets.arrow, places.arrow, gains.arrow,
+predictions.arrow and nulls.arrow. What parts of the *history* carry – K against V, rows, single heads – is
+\`measure.attribution\` of the experiment \`arms\`.
+
+In TypeScript: \`attribute({ spec, … })\`.`;

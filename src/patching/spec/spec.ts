@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { readJsonFile } from '../../checkpoint/json-file.ts';
 import { InputError, UsageError } from '../../errors.ts';
 import { armNames } from '../arms/trajectory.ts';
-import { attribution } from './attribution-spec.ts';
+import { type AttributionSpec, attribution } from './attribution-spec.ts';
 import { cleanCorrupted } from './clean-corrupted.ts';
 import { description, isWhole, once, several, specName, unique } from './fields.ts';
 
@@ -199,6 +199,12 @@ export function parsePatchSpec(value: unknown, source: string): PatchSpec {
 export function armsSpec(spec: PatchSpec): ArmsSpec {
   if (spec.experiment === 'arms') return spec;
   throw new UsageError(`${spec.name}: experiment: found "${spec.experiment}", expected "arms"`);
+}
+
+/** A spec of the experiment that shares the drift out. @throws UsageError for another's */
+export function attributionSpec(spec: PatchSpec): AttributionSpec {
+  if (spec.experiment === 'attribution') return spec;
+  throw new UsageError(`${spec.name}: experiment: found "${spec.experiment}", expected "attribution"`);
 }
 
 /** The schema of each experiment as JSON Schema, for the documentation. */

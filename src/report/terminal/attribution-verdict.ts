@@ -36,6 +36,7 @@ function classText({ history, parts }: ClassesSummary): string {
   const named = ordered
     .slice(0, 2)
     .map(({ operation, share }) => `${operationNames[operation]} ${formatShare(share ?? 0)}`);
+  if (named.length === 0) return `no class makes a drift, ${history} history`;
   return `${named.join(' and ')} of the drift, ${history} history`;
 }
 

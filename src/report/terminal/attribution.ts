@@ -65,8 +65,13 @@ function classLines(games: readonly ClassesSummary[], steps: number): string[] {
     `  D, L2 of centred logits, mean of ${formatCounted(steps, 'step')}; [95 %, by prompt]`,
   ];
   for (const { history, all, parts } of games) {
+    const title = history === 'recomputed' ? 'recomputed history: one step’s error' : 'cached history: a whole decode';
+    if (all === 0) {
+      lines.push(`  ${padRight(title, 40)}v(all) 0: nothing to share out`);
+      continue;
+    }
     lines.push(
-      `  ${padRight(history === 'recomputed' ? 'recomputed history: one step’s error' : 'cached history: a whole decode', 40)}v(all) ${formatValue(all)}`,
+      `  ${padRight(title, 40)}v(all) ${formatValue(all)}`,
       `  ${padRight('', 12)}${padRight('', barWidth + 1)}${padRight('share', 17)}${padLeft('Shapley', 9)}${padLeft('one in', 10)}${padLeft('left out', 10)}`,
     );
     for (const { operation, share, interval, shapley, oneIn, leaveOneOut } of parts) {

@@ -28,6 +28,12 @@ test.each(['components', 'rows', 'heads'] as const)(
       expect(of).toHaveLength({ components: 2, rows: 3, heads: 3 * 2 }[parts]);
       for (const { differing, value } of of) if (differing === 0) expect(value).toBe(0);
       expect(plays).toBeGreaterThan(1);
+      const whole = base - recomputed;
+      // Of two players each gets the mean of what it does first and last; of one that differs, all.
+      if (parts === 'components')
+        for (const [i, { value, oneIn }] of of.entries())
+          expect(value).toBeCloseTo((oneIn + whole - of[1 - i].oneIn) / 2, 10);
+      if (parts === 'rows') expect(of.map(({ oneIn }) => oneIn)).toEqual([0, 0, whole]);
     }
     // Rows of the prompt are the prefill's own in both arms.
     const [{ parts: rows }] = found;

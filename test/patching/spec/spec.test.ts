@@ -21,9 +21,11 @@ const twoPrompts = (fields: object) => ({
 });
 
 describe('what ships', () => {
-  test.each(shippedSpecs())('%s is valid, bears its name and has cells', async (name) => {
+  test.each(shippedSpecs())('%s is valid, bears its name and, of the arms, has cells', async (name) => {
     const spec = openPatchSpec(name);
     expect(spec.name).toBe(name);
+    expect(spec.description).toBeDefined();
+    if (spec.experiment === 'attribution') return;
     if (spec.experiment === 'clean-corrupted') {
       const { dir: embedded } = embeddedModels()[0];
       expect(resolveCleanCorrupted(spec, await openCheckpoint(embedded), ort).grids.length).toBeGreaterThan(0);
@@ -33,7 +35,10 @@ describe('what ships', () => {
   test('the promised ones are there', () => {
     const promised = ['two-by-two', 'history', 'residual-all', 'residual-by-layer', 'kv-by-layer', 'kv-by-head'];
     expect(shippedSpecs()).toEqual(
-      expect.arrayContaining([...promised, 'kv-by-position', 'patch-and-release', 'self-patch', 'names-swapped']),
+      expect.arrayContaining([
+        ...promised,
+        ...['kv-by-position', 'kv-rows', 'patch-and-release', 'self-patch', 'names-swapped'],
+      ]),
     );
   });
 });
