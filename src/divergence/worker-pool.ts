@@ -8,6 +8,8 @@ import { type ExitCode, exitCodes, InputError, KvlensError } from '../errors.ts'
 export interface Runner<Job, Result> {
   run(job: Job): Promise<Result>;
   close(): Promise<void>;
+  /** Memory of a result that a worker hands over instead of copying it. */
+  moved?(result: Result): ArrayBuffer[];
 }
 
 /** What a worker answers. */
@@ -124,7 +126,8 @@ class ThreadLane<Config, Job, Result> implements Runner<Job, Result> {
   private readonly worker: Worker;
 
   constructor(file: string, config: Config) {
-    this.worker = new Worker(file, { workerData: config });
+    // The flags this process was started with are about its own script.
+    this.worker = new Worker(file, { workerData: config, execArgv: [] });
     this.worker.setMaxListeners(0);
   }
 
@@ -163,7 +166,9 @@ export function serveJobs<Job, Result>(port: MessagePort | null, runner: Promise
   // The error is reported with the first job, not as an unhandled rejection.
   runner.catch(() => undefined);
   port.on('message', async (job: Job) => {
-    port.postMessage(await answer(runner, job));
+    const reply = await answer(runner, job);
+    const moved = 'result' in reply ? ((await runner).moved?.(reply.result) ?? []) : [];
+    port.postMessage(reply, moved);
   });
 }
 

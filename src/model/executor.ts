@@ -116,6 +116,15 @@ interface Fetch {
   outputs: string[];
 }
 
+/** A session, loaded or on its way. */
+interface OpenSession {
+  stage: Stage;
+  /** Of its kernel. */
+  number: number;
+  patched: boolean;
+  loaded: Promise<LoadedGraph>;
+}
+
 const noHooks: ReadonlySet<string> = new Set();
 
 /** Run for the result alone. */
@@ -145,7 +154,9 @@ export class Executor {
   readonly kernels: KernelPreset;
   readonly compute: 'f32' | 'f64';
   readonly options: ExecutorOptions;
-  private readonly sessions = new Map<string, { stage: Stage; number: number; loaded: Promise<LoadedGraph> }>();
+  private readonly sessions = new Map<string, OpenSession>();
+  /** How many hold patched sessions open. */
+  private holders = 0;
   /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
   private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
   private readonly kernelNumbers = new WeakMap<GraphKernel, Partial<Record<keyof typeof stageClasses, number>>>();
@@ -289,7 +300,19 @@ export class Executor {
     });
   }
 
-  private async close(of: (entry: [string, { stage: Stage; number: number }]) => boolean): Promise<void> {
+  /**
+   * Hold the sessions of patched graphs, of which there may be one per block and set of hooks. What is returned gives them up:
+   * when nobody holds them any more they are closed.
+   */
+  holdPatched(): () => Promise<void> {
+    this.holders += 1;
+    return async () => {
+      this.holders -= 1;
+      if (this.holders === 0) await this.close(([, { patched }]) => patched);
+    };
+  }
+
+  private async close(of: (entry: [string, OpenSession]) => boolean): Promise<void> {
     const closing = [...this.sessions].filter(of);
     this.recent = new WeakMap();
     for (const [name] of closing) this.sessions.delete(name);
@@ -427,7 +450,7 @@ export class Executor {
       host && patches.length === 0
         ? host.open(graph, this.sessionOptions(kernel), lane + this.stageIndex(stage))
         : this.openGraph(graph, kernel);
-    this.sessions.set(key, { stage, number, loaded });
+    this.sessions.set(key, { stage, number, patched: points.size > 0, loaded });
     return loaded;
   }
 

@@ -65,7 +65,8 @@ class SessionThread {
   private sessions = 0;
 
   constructor(file: string) {
-    this.worker = new Worker(file);
+    // The flags this process was started with are about its own script.
+    this.worker = new Worker(file, { execArgv: [] });
     // A thread that waits for work does not keep the process alive.
     this.worker.unref();
     this.worker.on('message', (reply: HostReply) => this.waiting.shift()?.resolve(reply));

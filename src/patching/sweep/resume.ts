@@ -8,10 +8,9 @@
  * K/V rows alone. At least two rows always run: one row is another kernel. None of this is assumed to be exact: `sweep`
  * compares it with full passes first.
  */
-
 import type { Hook } from '../../graph/hooks.ts';
 import { allocate, type FloatArray } from '../../model/arrays.ts';
-import { type Capture, captureNothing, type History, type Patch } from '../../model/executor.ts';
+import { type Capture, captureNothing, type Patch } from '../../model/executor.ts';
 import type { BaseRun } from './base-run.ts';
 import {
   type Cell,
@@ -23,6 +22,7 @@ import {
   reachesLaterRows,
   replaceRows,
 } from './cells.ts';
+import { RunMemory } from './run-memory.ts';
 
 /** A cell that changes something: what it needs to run. */
 export interface Job {
@@ -97,9 +97,7 @@ class Walk {
   private readonly options: ResumeOptions;
   private readonly count: number;
   private readonly width: number;
-  private readonly memory = new Map<string, FloatArray>();
-  /** Of which layer the memory for histories holds the base's rows, and how many times. */
-  private copied = { layer: -1, count: 0 };
+  private readonly memory: RunMemory;
   /** First row of which the last block's output is needed. */
   private readonly outputStart: number;
 
@@ -109,6 +107,7 @@ class Walk {
     this.options = options;
     this.count = base.tokens.length - start;
     this.width = base.executor.config.hiddenSize;
+    this.memory = new RunMemory(base.executor.compute, base.cache, start);
     this.readRows = options.reads.filter((row) => row >= start);
     const first = Math.min(this.readRows[0] ?? start, base.tokens.length - 2);
     this.outputStart = first - start < fewRows ? start : first;
@@ -129,8 +128,8 @@ class Walk {
     const isLast = layer === executor.config.layers - 1;
     const result: Live[] = [];
     for (const batch of this.batches(live)) {
-      const input = this.stack(batch.map(({ residual }) => residual));
-      const history = this.history(layer, batch.length);
+      const input = this.memory.stack(batch.map(({ residual }) => residual));
+      const history = this.memory.history(layer, batch.length);
       const rows = { start, count, batch: batch.length };
       if (!isLast || outputStart === start) {
         const { residual } = await executor.block(layer, input, rows, history, 'prefill', outputOnly);
@@ -157,12 +156,12 @@ class Walk {
     const { start, count, width, outputStart } = this;
     const before = outputStart - start;
     const part = (from: number, to: number) =>
-      this.stack(
+      this.memory.stack(
         Array.from({ length: batch }, (_, i) => input.subarray((i * count + from) * width, (i * count + to) * width)),
         'part',
       );
     const fresh = await executor.keysValues(layer, part(0, before), { start, count: before, batch }, 'prefill');
-    const history = this.history(layer, batch, fresh, before);
+    const history = this.memory.history(layer, batch, fresh, before);
     const rows = { start: outputStart, count: count - before, batch };
     const output = await executor.block(layer, part(before, count), rows, history, 'prefill', outputOnly);
     return output.residual;
@@ -215,8 +214,8 @@ class Walk {
       ...outputOnly,
       patches: [patchOf(cells, this.options.clean.get(hook.name)!, start, end), ...this.idle(hook)],
     };
-    const history = this.history(layer, jobs.length);
-    const stacked = this.stack(jobs.map(() => input));
+    const history = this.memory.history(layer, jobs.length);
+    const stacked = this.memory.stack(jobs.map(() => input));
     const { residual: output } = await executor.block(layer, stacked, rows, history, 'prefill', capture);
     const size = rows.count * width;
     return jobs.map((job, i) => {
@@ -240,7 +239,7 @@ class Walk {
       readRows.map((row) => residual.subarray((row - start) * width, (row - start + 1) * width)),
     );
     // A single row would be another kernel: it runs twice.
-    const input = this.stack(rows.length === 1 ? [rows[0], rows[0]] : rows);
+    const input = this.memory.stack(rows.length === 1 ? [rows[0], rows[0]] : rows);
     const found = await executor.unembed(input, Math.max(2, rows.length), 'prefill', captureNothing);
     const { data } = found.get('logits')!;
     const size = readRows.length * executor.config.vocabSize;
@@ -259,51 +258,5 @@ class Walk {
     });
     if (fresh) own.set(fresh, unchanged * vocabSize);
     return own;
-  }
-
-  /** Arrays one after another, in memory that the next call uses again. */
-  private stack(parts: readonly FloatArray[], name = 'stack'): FloatArray {
-    if (parts.length === 1) return parts[0];
-    const { length } = parts[0];
-    const result = this.scratch(name, parts.length * length);
-    parts.forEach((part, i) => {
-      result.set(part, i * length);
-    });
-    return result;
-  }
-
-  /** K/V rows before `start` from the base run, then `fresh` rows of each run: [batch, rows, kv_head, d_head]. */
-  private history(layer: number, batch: number, fresh?: History, freshRows = 0): History {
-    const { cache } = this.base;
-    const view = cache.view(layer, this.start);
-    if (batch === 1 && !fresh) return view;
-    const before = this.start * cache.rowSize;
-    const own = freshRows * cache.rowSize;
-    const { copied } = this;
-    const known = !fresh && copied.layer === layer ? copied.count : 0;
-    const joined = (name: string, old: FloatArray, rows: FloatArray | undefined) => {
-      const result = this.scratch(name, batch * (before + own), known > 0);
-      for (let i = known; i < batch; i++) {
-        result.set(old, i * (before + own));
-        if (rows) result.set(rows.subarray(i * own, (i + 1) * own), i * (before + own) + before);
-      }
-      return result;
-    };
-    const history = {
-      keys: joined('keys', view.keys, fresh?.keys),
-      values: joined('values', view.values, fresh?.values),
-    };
-    this.copied = { layer: fresh ? -1 : layer, count: Math.max(known, batch) };
-    return history;
-  }
-
-  /** Memory by purpose, grown when needed: arrays that are made anew for every pass cost more than the copies in them. */
-  private scratch(name: string, length: number, keep = false): FloatArray {
-    const known = this.memory.get(name);
-    if (known && known.length >= length) return known.subarray(0, length);
-    const memory = allocate(this.base.executor.compute, length);
-    if (known && keep) memory.set(known);
-    this.memory.set(name, memory);
-    return memory;
   }
 }

@@ -5,7 +5,7 @@ import { genericActivationPatch, patchTargets } from '../../../src/patching/swee
 import { getActPatchAttnOut } from '../../../src/patching/sweep/act-patch-hooks.ts';
 import type { PatchTarget } from '../../../src/patching/sweep/grid.ts';
 import { type LogitMetric, logitDiff, recovery } from '../../../src/patching/sweep/metrics.ts';
-import type { SweepMode } from '../../../src/patching/sweep/sweep-lanes.ts';
+import type { SweepMode } from '../../../src/patching/sweep/sweep-runner.ts';
 import { differing } from './loop.ts';
 
 const models: Model[] = [];
