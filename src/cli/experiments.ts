@@ -1,6 +1,6 @@
 /** The experiments of `kvlens patch`: what each refuses, runs and shows. */
 import type { Checkpoint } from '../checkpoint/types.ts';
-import { UsageError } from '../errors.ts';
+import { InputError, UsageError } from '../errors.ts';
 import { attribute } from '../patching/attribution/run/attribute.ts';
 import type { ExperimentOptions } from '../patching/run/experiment.ts';
 import { patch } from '../patching/run/patch.ts';
@@ -25,14 +25,28 @@ export function noCachedArm({ experiment }: PatchSpec): UsageError {
 /** A spec that runs on prompts which the command line gives. */
 export type PromptSpec = Exclude<PatchSpec, CleanCorruptedSpec>;
 
-/** Before anything is made: what a spec cannot do with this model under these options. @throws UsageError */
-export function checkSpec(spec: PromptSpec, checkpoint: Checkpoint, options: CommonOptions): void {
+/**
+ * Before anything is made: what a spec cannot do with this model under these options.
+ * @param source where the spec comes from, for errors
+ * @throws InputError for what the model does not have, UsageError for options that do not go with the spec
+ */
+export function checkSpec(spec: PromptSpec, source: string, checkpoint: Checkpoint, options: CommonOptions): void {
   switch (spec.experiment) {
     case 'arms':
-      resolveSpec(spec, checkpoint.config, options.kernels);
+      ofSpec(source, () => resolveSpec(spec, checkpoint.config, options.kernels));
       return;
     case 'attribution':
       checkAttribution(spec, options);
+  }
+}
+
+/** What is wrong with a spec is wrong in its file. */
+export function ofSpec<T>(source: string, resolve: () => T): T {
+  try {
+    return resolve();
+  } catch (error) {
+    if (error instanceof UsageError) throw new InputError(`${source}: ${error.message}`, error.hint);
+    throw error;
   }
 }
 

@@ -10,7 +10,7 @@ import { RunDirectory } from '../store/run-directory.ts';
 import { cleanCorruptedResult } from './clean-corrupted-result.ts';
 import type { Context, Outcome } from './command.ts';
 import { chooseExecution } from './execution.ts';
-import { noCachedArm } from './experiments.ts';
+import { noCachedArm, ofSpec } from './experiments.ts';
 import { type CommonName, checkResume, unusedOptions } from './options.ts';
 import { Progress, type ProgressState } from './progress.ts';
 import { noteUnused, openSubject } from './subject.ts';
@@ -40,7 +40,7 @@ export async function patchTwoPrompts(
   const unused = [...unusedOptions(command, used), ...(isGiven('maxNewTokens') ? ['--max-new-tokens'] : [])];
   noteUnused(unused, `a clean-corrupted spec`, context, quiet);
   checkResume(options);
-  const { clean } = resolveCleanCorrupted(spec, checkpoint, kernels);
+  const { clean } = ofSpec(command.args[1], () => resolveCleanCorrupted(spec, checkpoint, kernels));
   const demand = { rows: clean.tokens.length, allLayers: 'patching' };
   const { workers, note } = chooseExecution(checkpoint, options, demand);
   if (!quiet) context.io.err(`${note}\n`);

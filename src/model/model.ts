@@ -157,7 +157,7 @@ export class Model {
     const stop = stopAtLayer === undefined ? undefined : this.layerIndex('stopAtLayer', stopAtLayer, layers);
     const start = past?.length ?? 0;
     const { tokens, residual } = this.rows(input, startAtLayer !== undefined);
-    this.checkRows(tokens, start);
+    checkTokens(this.config, tokens, start);
     const result = await forward(this.executor, {
       tokens,
       start,
@@ -199,18 +199,6 @@ export class Model {
     return { tokens: new Array<number>(count).fill(0), residual: data };
   }
 
-  private checkRows(tokens: readonly number[], start: number): void {
-    const { vocabSize, maxPositions } = this.config;
-    if (tokens.length === 0) throw new UsageError('input: found no token, expected at least one');
-    const bad = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-    if (bad !== undefined) throw new UsageError(`input: found token id ${bad}, expected 0 … ${vocabSize - 1}`);
-    if (start + tokens.length > maxPositions) {
-      throw new UsageError(
-        `input: found ${start + tokens.length} tokens, expected at most ${maxPositions}, the context`,
-      );
-    }
-  }
-
   private layerIndex(name: string, layer: number, most: number): number {
     const index = layer < 0 ? layer + this.config.layers : layer;
     if (Number.isInteger(index) && index >= 0 && index <= most) return index;
@@ -233,5 +221,23 @@ export class Model {
     const { tokenizer, dir } = this.checkpoint;
     if (tokenizer) return tokenizer;
     throw new InputError(`${dir}: has no tokenizer.json, so texts cannot be tokenised`, 'give token ids');
+  }
+}
+
+/**
+ * Rows start, start + 1, … of these tokens fit the model.
+ * @throws UsageError for no token, an id that is none of the vocabulary's, or more tokens than the context holds
+ */
+export function checkTokens(
+  { vocabSize, maxPositions }: Pick<ModelConfig, 'vocabSize' | 'maxPositions'>,
+  tokens: readonly number[],
+  start = 0,
+): void {
+  if (tokens.length === 0) throw new UsageError('input: found no token, expected at least one');
+  const bad = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (bad !== undefined) throw new UsageError(`input: found token id ${bad}, expected 0 … ${vocabSize - 1}`);
+  const length = start + tokens.length;
+  if (length > maxPositions) {
+    throw new UsageError(`input: found ${length} tokens, expected at most ${maxPositions}, the context`);
   }
 }

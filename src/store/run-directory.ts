@@ -1,6 +1,7 @@
 /** A run's folder: tables, activations, controls and the manifest, published whole – the manifest last. */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { InputError } from '../errors.ts';
 import { type ActivationFileOptions, type ActivationRow, ActivationWriter } from './activation-writer.ts';
 import { type Dictionaries, TableWriter } from './arrow-writer.ts';
 import { guard, makeFolder, PartialFile, prepareFolder } from './files.ts';
@@ -53,6 +54,12 @@ export class RunDirectory {
    */
   static create({ out, command, model, resume = false }: RunDirectoryOptions): RunDirectory {
     if (resume && out !== undefined && hasJournal(out)) return new RunDirectory(out);
+    if (resume && out !== undefined && existsSync(join(out, 'manifest.json'))) {
+      throw new InputError(
+        `--resume: ${out} holds a finished run`,
+        'there is nothing left to do; choose another --out',
+      );
+    }
     if (out !== undefined) {
       prepareFolder(out);
       return new RunDirectory(out);

@@ -63,7 +63,7 @@ export const patchCommand: CommandDefinition<'patch'> = {
     noteUnused(unusedOptions(command, used), 'patch', context, values.flag('quiet'));
     const subject = await openSubject(model, context, command);
     const { checkpoint, options } = subject;
-    checkSpec(spec, checkpoint, options);
+    checkSpec(spec, command.args[1], checkpoint, options);
     checkResume(options);
     const plant = values.text('plant');
     if (plant !== undefined && spec.experiment !== 'arms') throw noCachedArm(spec);

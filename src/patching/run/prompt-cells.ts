@@ -306,12 +306,12 @@ export class PromptCells {
     only?: number,
   ): boolean[] {
     const { executor, decodeRows } = this.options;
-    if (this.edits.base.name !== 'cached') return outcomes.map(() => false);
     return outcomes.map(({ horizon }) => {
       const patched = horizon === 0 || persistent;
       const n = this.trajectory.promptLength + step + horizon;
       return isByConstruction({
         ...{ executor, decodeRows, n, promptLength: this.trajectory.promptLength },
+        into: this.options.resolved.spec.into,
         kernel: patched ? plan.kernel : 'decode',
         prefix: patched ? plan.prefix : 0,
         targets: patched ? plan.targets : [],

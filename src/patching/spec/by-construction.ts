@@ -12,6 +12,8 @@ import { headCount, positionsAt, rowHooks, type Target } from './resolve.ts';
 /** A patched step, as far as its paths go. */
 export interface PathsOfStep {
   executor: Executor;
+  /** The arm that is patched; values of the other one are what it should come to. */
+  into: 'cached' | 'uncached';
   kernel: KernelRole;
   decodeRows: number;
   /** Layers 0 … prefix − 1 read the uncached arm's history. */
@@ -30,7 +32,8 @@ const dynamicProducts: ReadonlySet<string> = new Set(['attn.attn_scores', 'attn.
 /** True if nothing that differs between the arms reaches the logits. */
 export function isByConstruction(step: PathsOfStep): boolean {
   const { config } = step.executor;
-  const cut = new Set(step.targets.filter(isNeutral).flatMap((target) => cutHooks(step, target)));
+  const neutral = step.targets.filter((target) => isNeutral(step, target));
+  const cut = new Set(neutral.flatMap((target) => cutHooks(step, target)));
   const differs = kernelDifference(step);
   const dependent = new Set<string>();
   for (const hook of modelHooks(config)) {
@@ -45,13 +48,14 @@ export function isByConstruction(step: PathsOfStep): boolean {
 }
 
 /** Values that are not of the arm that is patched. */
-function isNeutral({ source }: Target): boolean {
-  return source.kind === 'zero' || (source.kind === 'arm' && source.arm === 'uncached');
+function isNeutral({ into }: PathsOfStep, { source }: Target): boolean {
+  const other = into === 'cached' ? 'uncached' : 'cached';
+  return source.kind === 'zero' || (source.kind === 'arm' && source.arm === other);
 }
 
-/** Which operations the kernel of the step computes otherwise than the uncached arm's. */
-function kernelDifference({ executor, kernel, decodeRows }: PathsOfStep): (kind: string) => boolean {
-  if (kernel === 'prefill') return () => false;
+/** Which operations the kernel of the step computes otherwise than the other arm's. */
+function kernelDifference({ executor, into, kernel, decodeRows }: PathsOfStep): (kind: string) => boolean {
+  if (kernel === (into === 'cached' ? 'prefill' : 'decode')) return () => false;
   const { prefill, decode } = executor.kernels;
   if (kernelSignature(prefill) !== kernelSignature(decode)) return () => true;
   if (decodeRows > 1) return () => false;
@@ -75,14 +79,15 @@ function cutHooks(step: PathsOfStep, target: Target): string[] {
   return [...names, ...layers.flatMap((layer) => rowHooks(component, target.rotary, layer, config))];
 }
 
-/** True if a layer reads rows that the cached arm wrote and no patch replaced. */
+/** True if a layer reads rows that the patched arm wrote and no patch replaced. */
 function readsOwnHistory(step: PathsOfStep, layer: number, part: 'k' | 'v'): boolean {
-  if (layer < step.prefix) return false;
+  const readsUncached = layer < step.prefix;
+  if (readsUncached === (step.into === 'cached')) return false;
   const { config } = step.executor;
   const replaced = new Set<number>();
   for (const target of step.targets) {
     const { cache } = target;
-    if (cache === null || !isNeutral(target) || !coversHeads(target, config.kvHeads)) continue;
+    if (cache === null || !isNeutral(step, target) || !coversHeads(target, config.kvHeads)) continue;
     if (!cache.layers.includes(layer) || (cache.component !== 'both' && cache.component !== part)) continue;
     for (const position of positionsOf(step, target, step.n - 1)) replaced.add(position);
   }

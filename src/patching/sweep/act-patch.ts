@@ -13,7 +13,7 @@
 import ndarray, { type NdArray } from 'ndarray';
 import type { ActivationCache } from '../../model/activation-cache.ts';
 import type { FloatArray } from '../../model/arrays.ts';
-import type { Model } from '../../model/model.ts';
+import { checkTokens, type Model } from '../../model/model.ts';
 import { readRows } from './base-run.ts';
 import { cellKey } from './cells.ts';
 import { cleanLogits, cleanValues, type PatchAxis, type PatchTarget, patchGrid } from './grid.ts';
@@ -76,6 +76,7 @@ export async function patchTargets(
   { finished, onCell, ...options }: ActPatchOptions = {},
 ): Promise<ActPatchResult[]> {
   const tokens = typeof corruptedTokens === 'string' ? model.toTokens(corruptedTokens) : corruptedTokens;
+  checkTokens(model.config, tokens);
   const { vocabSize } = model.config;
   const metric = asMetric(patchMetric);
   const reads = readPositions(metric, tokens.length);

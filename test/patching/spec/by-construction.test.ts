@@ -16,8 +16,11 @@ interface Case {
   kernels?: string;
   decodeRows?: number;
   n?: number;
+  into?: 'cached' | 'uncached';
 }
 const last = [{ hook: 'blocks.2.hook_resid_post' }];
+const own = { prefix: 3, kernel: 'prefill' as const };
+const fromCached = (hook: string) => [{ hook: `blocks.2.${hook}`, from: 'cached' as const }];
 const cache = { cache: 'both' as const, positions: ['history' as const] };
 
 test.each<[string, boolean, Case]>([
@@ -67,16 +70,31 @@ test.each<[string, boolean, Case]>([
     true,
     { patches: [{ hook: 'blocks.2.hook_resid_post', positions: [[0, 64]] }], decodeRows: 2 },
   ],
+  // Into the uncached arm, with the cached one's values: prefix 3 and kernel prefill are its own.
+  ['the cached last residual stream', true, { into: 'uncached', ...own, patches: fromCached('hook_resid_post') }],
+  ['… before the last attention', false, { into: 'uncached', ...own, patches: fromCached('hook_resid_pre') }],
+  ['… over itself', false, { into: 'uncached', ...own, patches: last }],
+  ['nothing replaced in the uncached arm', false, { into: 'uncached', ...own }],
+  ['the cached history under the decode kernel', true, { into: 'uncached', prefix: 0, kernel: 'decode' }],
+  ['… under the prefill kernel', false, { into: 'uncached', prefix: 0, kernel: 'prefill' }],
 ])(
   '%s: %s',
-  async (_, expected, { patches = [], prefix = 0, kernel = 'decode', kernels = 'ort', decodeRows = 1, n = 9 }) => {
+  async (_, expected, {
+    patches = [],
+    prefix = 0,
+    kernel = 'decode',
+    kernels = 'ort',
+    decodeRows = 1,
+    n = 9,
+    into = 'cached',
+  }) => {
     const executor = await executorOf(dir, 'fp16', kernels);
     const [{ targets }] = resolveSpec(
-      parsePatchSpec({ experiment: 'arms', name: 'x', patches }, 'x'),
+      parsePatchSpec({ experiment: 'arms', name: 'x', patches, into, measure: { horizons: [0] } }, 'x'),
       executor.config,
       executor.kernels,
     ).cells;
-    const found = isByConstruction({ executor, kernel, decodeRows, prefix, targets, promptLength: 4, n });
+    const found = isByConstruction({ executor, into, kernel, decodeRows, prefix, targets, promptLength: 4, n });
     expect(found).toBe(expected);
   },
 );
