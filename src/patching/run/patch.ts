@@ -101,9 +101,9 @@ function runDigest(folder: string): string {
   return createHash('sha256').update(JSON.stringify(identity)).digest('hex');
 }
 
-function nothingSelected({ name, steps }: ArmsSpec, found: number): UsageError {
+function nothingSelected({ name, steps, measure }: ArmsSpec, found: number): UsageError {
   return new UsageError(
-    `${name}: steps ${JSON.stringify(steps)} and the positions of its patches select nothing in ${found} decode steps`,
-    'give more --max-new-tokens, other steps, or positions that the steps run: "last" for hooks, "history" for the cache',
+    `${name}: steps ${JSON.stringify(steps)}, horizons ${JSON.stringify(measure.horizons)} and the positions of its patches select nothing in ${found} decode steps`,
+    'give more --max-new-tokens, other steps, smaller horizons, or positions that the steps run: "last" for hooks, "history" for the cache',
   );
 }

@@ -19,7 +19,11 @@ test('a patch that removes three quarters of the distance recovers 0.75, one tha
     recoveryKl: 0.5,
     exact: false,
   });
-  expect(recoveryOf(base, { l2: 8, kl: 8, differ: 3 })).toMatchObject({ recovery: -1, recoveryKl: 0 });
+  expect(recoveryOf(base, { l2: 8, kl: 8, differ: 3 })).toMatchObject({
+    ...{ recovery: -1, recoveryKl: 0 },
+    // Harmful is a patch of what was right, not one that makes a difference worse.
+    harmful: false,
+  });
   expect(recoveryOf(base, { l2: 0, kl: 0, differ: 0 })).toMatchObject({ recovery: 1, exact: true, vacuous: false });
 });
 

@@ -30,6 +30,7 @@ test.each<[string, boolean, Case]>([
   ['two layers of three', false, { prefix: 2, kernel: 'prefill' }],
   ['the prefill kernel on the cached history', false, { kernel: 'prefill' }],
   ['… of the first decode step, whose history is the prompt alone', true, { kernel: 'prefill', n: 5 }],
+  ['… of the second, which reads one generated row', false, { kernel: 'prefill', n: 6 }],
   ['every row edited in the cache, read by the prefill kernel', true, { patches: [cache], kernel: 'prefill' }],
   [
     'generated rows are all that can differ',
@@ -53,6 +54,12 @@ test.each<[string, boolean, Case]>([
   ['the last residual stream of weights that are not prepacked', false, { patches: last, kernels: 'ort-unpacked' }],
   ['the residual stream after the last attention', true, { patches: [{ hook: 'blocks.2.hook_resid_mid' }] }],
   ['the residual stream before it', false, { patches: [{ hook: 'blocks.2.hook_resid_pre' }] }],
+  [
+    'the last scores and what enters the block: pattern · v still sums otherwise',
+    false,
+    { prefix: 3, patches: [{ hook: 'blocks.2.hook_resid_pre,blocks.2.attn.hook_attn_scores' }] },
+  ],
+  ['… and with pattern · v', true, { prefix: 3, patches: [{ hook: 'blocks.2.hook_resid_pre,blocks.2.attn.hook_z' }] }],
   ['the logits themselves', true, { patches: [{ hook: 'logits' }], kernels: 'ort-unpacked' }],
   ['the last residual stream over itself', false, { patches: [{ hook: 'blocks.2.hook_resid_post', from: 'cached' }] }],
   ['zeros instead', true, { patches: [{ hook: 'blocks.2.hook_resid_post', from: 'zero' }] }],
