@@ -2,13 +2,13 @@
 import { contractMarkdown, keyTable } from './cli/contract-document.ts';
 import { gatesMarkdown } from './divergence/gates/gates-document.ts';
 import { hookDefinitions } from './graph/hooks.ts';
-import { patchSpecSchemas } from './patching/spec/spec.ts';
+import { patchSpecSchemas } from './patching/specification/spec.ts';
 import {
   attributionExplanation,
   patchingExplanation,
   patchingIntroduction,
   shippedSpecLines,
-} from './patching/spec/spec-document.ts';
+} from './patching/specification/spec-document.ts';
 import { describeTables } from './store/schemas.ts';
 
 /** Content by path from the package's root. */

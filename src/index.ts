@@ -73,9 +73,15 @@ export { type LogitLens, logitLens } from './patching/lens/logit-lens.ts';
 export { placebo, randomUlp, summariseNull } from './patching/nulls/index.ts';
 export { type PatchOptions, type PatchProgress, patch } from './patching/run/patch.ts';
 export type { CellSummary, PatchSummary } from './patching/run/summary.ts';
-export type { CleanCorruptedSpec } from './patching/spec/clean-corrupted.ts';
-export { type ArmsSpec, armsSpec, type PatchSpec, type PatchSpecInput, parsePatchSpec } from './patching/spec/spec.ts';
-export { openPatchSpec, shippedSpecs } from './patching/spec/spec-files.ts';
+export type { CleanCorruptedSpec } from './patching/specification/clean-corrupted.ts';
+export {
+  type ArmsSpec,
+  armsSpec,
+  type PatchSpec,
+  type PatchSpecInput,
+  parsePatchSpec,
+} from './patching/specification/spec.ts';
+export { openPatchSpec, shippedSpecs } from './patching/specification/spec-files.ts';
 export {
   type ActPatchOptions,
   type ActPatchResult,

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { exitCodes, UsageError } from '../errors.ts';
 import { resolveCleanCorrupted } from '../patching/clean-corrupted/resolve.ts';
 import { type CleanCorruptedProgress, patchCleanCorrupted } from '../patching/clean-corrupted/run.ts';
-import type { CleanCorruptedSpec } from '../patching/spec/clean-corrupted.ts';
+import type { CleanCorruptedSpec } from '../patching/specification/clean-corrupted.ts';
 import { cleanCorruptedFigures } from '../report/figures/clean-corrupted.ts';
 import { renderCleanCorrupted } from '../report/terminal/index.ts';
 import { RunDirectory } from '../store/run-directory.ts';

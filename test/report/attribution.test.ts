@@ -1,7 +1,7 @@
 /** What an attribution says: each sentence from numbers that bear it. */
 import { expect, test } from 'vitest';
 import type { AttributionSummary, NullFound } from '../../src/patching/attribution/run/summary.ts';
-import { attributionSpec, parsePatchSpec } from '../../src/patching/spec/spec.ts';
+import { attributionSpec, parsePatchSpec } from '../../src/patching/specification/spec.ts';
 import { renderAttribution } from '../../src/report/terminal/index.ts';
 
 const options = { columns: 80, color: false, unicode: true, run: 'RUN' };

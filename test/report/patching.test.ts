@@ -1,7 +1,7 @@
 /** Patch runs in the terminal: lines written by hand. */
 import { describe, expect, test } from 'vitest';
 import type { CellSummary, HorizonSummary, PatchSummary } from '../../src/patching/run/summary.ts';
-import { armsSpec, parsePatchSpec } from '../../src/patching/spec/spec.ts';
+import { armsSpec, parsePatchSpec } from '../../src/patching/specification/spec.ts';
 import { renderPatch } from '../../src/report/terminal/index.ts';
 import { displayWidth } from '../../src/report/terminal/layout.ts';
 import { gate } from './summaries.ts';

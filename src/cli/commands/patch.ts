@@ -2,7 +2,7 @@
 import { exitCodes } from '../../errors.ts';
 import { readFaults } from '../../model/faults.ts';
 import type { PatchProgress } from '../../patching/run/experiment.ts';
-import { openPatchSpec, shippedSpecs } from '../../patching/spec/spec-files.ts';
+import { openPatchSpec, shippedSpecs } from '../../patching/specification/spec-files.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';

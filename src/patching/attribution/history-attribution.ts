@@ -12,8 +12,8 @@ import { distanceTo } from '../arms/recovery.ts';
 import type { StepRunner } from '../arms/step.ts';
 import type { Trajectory } from '../arms/trajectory.ts';
 import { requestOf } from '../arms/two-by-two.ts';
-import type { Timing } from '../spec/resolve.ts';
-import type { ArmsSpec } from '../spec/spec.ts';
+import type { Timing } from '../specification/resolve.ts';
+import type { ArmsSpec } from '../specification/spec.ts';
 
 /** Shares at one step; plain data. */
 export interface HistoryAttribution {

@@ -4,7 +4,7 @@ import { InputError, UsageError } from '../../errors.ts';
 import { hasKind, hookName } from '../../graph/hooks.ts';
 import { type KernelPreset, patchRefusal } from '../../graph/kernels.ts';
 import { type Prompt, promptOf } from '../../study/prompts.ts';
-import type { CleanCorruptedSpec, TokenOfSpec } from '../spec/clean-corrupted.ts';
+import type { CleanCorruptedSpec, TokenOfSpec } from '../specification/clean-corrupted.ts';
 import type { CleanCorruptedSubject } from '../sweep/clean-corrupted.ts';
 import type { PatchTarget } from '../sweep/grid.ts';
 import { klDivergence, logitDiff, logitDistance } from '../sweep/metrics.ts';

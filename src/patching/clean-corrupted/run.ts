@@ -10,7 +10,7 @@ import type { GateResult } from '../../divergence/summary.ts';
 import { InterruptedError } from '../../errors.ts';
 import { Model } from '../../model/model.ts';
 import { Journal } from '../../store/journal.ts';
-import type { CleanCorruptedSpec } from '../spec/clean-corrupted.ts';
+import type { CleanCorruptedSpec } from '../specification/clean-corrupted.ts';
 import {
   type Baselines,
   type CellDistance,

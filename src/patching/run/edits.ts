@@ -5,7 +5,7 @@ import { type Activation, type Executor, isCacheHook, type Patch, type Rows } fr
 import type { KVCache } from '../../model/kv-cache.ts';
 import { type HistorySelection, overwriteHistory } from '../arms/history.ts';
 import type { ArmTrace, Trajectory } from '../arms/trajectory.ts';
-import { headCount, positionsAt, rowHooks, type Target } from '../spec/resolve.ts';
+import { headCount, positionsAt, rowHooks, type Target } from '../specification/resolve.ts';
 import { isRowAxis, type SourceRows } from './source-rows.ts';
 
 /** The edits of one step. */

@@ -13,7 +13,7 @@ import type { Pool } from '../../divergence/worker-pool.ts';
 import { InterruptedError, type UsageError } from '../../errors.ts';
 import type { UncachedPlan } from '../../model/arms.ts';
 import { Journal } from '../../store/journal.ts';
-import type { PatchSpec } from '../spec/spec.ts';
+import type { PatchSpec } from '../specification/spec.ts';
 
 /** How far a run is. */
 export interface PatchProgress {

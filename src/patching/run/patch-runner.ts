@@ -5,9 +5,10 @@ import { openPool, type Pool, type Runner } from '../../divergence/worker-pool.t
 import type { KernelPreset } from '../../graph/kernels.ts';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
 import { Executor } from '../../model/executor.ts';
-import { type ResolvedSpec, resolveSpec } from '../spec/resolve.ts';
-import type { ArmsSpec } from '../spec/spec.ts';
-import { type PatchedPrompt, type PatchRunOptions, patchPrompt } from './prompt-patching.ts';
+import { type ResolvedSpec, resolveSpec } from '../specification/resolve.ts';
+import type { ArmsSpec } from '../specification/spec.ts';
+import type { PatchedPrompt, PatchRunOptions } from './patched-prompt.ts';
+import { patchPrompt } from './prompt-patching.ts';
 import { SavedRuns } from './saved-runs.ts';
 import { beforeRotary } from './source-rows.ts';
 

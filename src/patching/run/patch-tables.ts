@@ -2,8 +2,8 @@
 import type { RunSubject } from '../../divergence/run-subject.ts';
 import { SharedTables } from '../../divergence/shared-tables.ts';
 import type { TableWriter } from '../../store/arrow-writer.ts';
-import type { ResolvedSpec } from '../spec/resolve.ts';
-import type { CellResult, PatchedPrompt } from './prompt-patching.ts';
+import type { ResolvedSpec } from '../specification/resolve.ts';
+import type { CellResult, PatchedPrompt } from './patched-prompt.ts';
 
 /** Writes patches and attributions beside the tables every run has. */
 export class PatchTables extends SharedTables {

@@ -9,13 +9,13 @@ import { Executor } from '../../model/executor.ts';
 import { describeFault } from '../../model/faults.ts';
 import { strategyName } from '../../model/sampling/index.ts';
 import { checkResults, mergeChecks, noChecks } from '../arms/checks.ts';
-import { type ResolvedSpec, resolveSpec } from '../spec/resolve.ts';
-import type { ArmsSpec } from '../spec/spec.ts';
+import { type ResolvedSpec, resolveSpec } from '../specification/resolve.ts';
+import type { ArmsSpec } from '../specification/spec.ts';
 import { type Experiment, type ExperimentOptions, runExperiment } from './experiment.ts';
 import { openPatchPool, openSources } from './patch-runner.ts';
 import { PatchTables } from './patch-tables.ts';
+import type { PatchedPrompt } from './patched-prompt.ts';
 import { parsePatched } from './patched-schema.ts';
-import type { PatchedPrompt } from './prompt-patching.ts';
 import { type PatchSummary, PatchSums } from './summary.ts';
 
 export type { PatchProgress } from './experiment.ts';

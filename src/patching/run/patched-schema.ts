@@ -1,6 +1,6 @@
 /** What a journal holds of a prompt, checked when it is read again. */
 import { z } from 'zod';
-import type { PatchedPrompt } from './prompt-patching.ts';
+import type { PatchedPrompt } from './patched-prompt.ts';
 
 /** Any number; JSON has words for those that are not finite. */
 export const numberSchema = z.custom<number>((value) => typeof value === 'number', { error: 'a number' });

@@ -18,10 +18,10 @@ import {
 import type { StepResult, StepRunner } from '../arms/step.ts';
 import type { Trajectory } from '../arms/trajectory.ts';
 import { compareStep, requestOf, twoByTwo } from '../arms/two-by-two.ts';
-import { isByConstruction } from '../spec/by-construction.ts';
-import { type CellPlan, positionsAt } from '../spec/resolve.ts';
+import { isByConstruction } from '../specification/by-construction.ts';
+import { type CellPlan, positionsAt } from '../specification/resolve.ts';
 import { type EditContext, editsAt, type StepEdits } from './edits.ts';
-import type { CellResult, PatchRunOptions } from './prompt-patching.ts';
+import type { CellResult, PatchRunOptions } from './patched-prompt.ts';
 import { SourceRows } from './source-rows.ts';
 
 /** Runs every cell of a spec on one prompt. */

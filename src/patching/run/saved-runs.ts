@@ -9,7 +9,7 @@ import type { FloatArray } from '../../model/arrays.ts';
 import type { Executor } from '../../model/executor.ts';
 import { decodeFloat16 } from '../../numerics/half.ts';
 import { openArrow } from '../../store/reader.ts';
-import type { SavedSource } from '../spec/resolve.ts';
+import type { SavedSource } from '../specification/resolve.ts';
 
 /** One row that is asked for. */
 export interface SavedRowKey {

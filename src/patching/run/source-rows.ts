@@ -8,7 +8,7 @@ import type { KVCache } from '../../model/kv-cache.ts';
 import { rotateRow } from '../../model/positions.ts';
 import { roundTo } from '../../numerics/half.ts';
 import type { ArmTrace, Trajectory } from '../arms/trajectory.ts';
-import type { Source, Target } from '../spec/resolve.ts';
+import type { Source, Target } from '../specification/resolve.ts';
 import type { SavedRuns } from './saved-runs.ts';
 
 /** Reads the sources of one prompt. */

@@ -3,8 +3,8 @@ import type { GateResult } from '../../divergence/summary.ts';
 import { bootstrapRatio, type Interval } from '../../numerics/bootstrap.ts';
 import type { Outcome } from '../arms/horizons.ts';
 import type { HistoryKind } from '../arms/two-by-two.ts';
-import type { CellPlan, ResolvedSpec } from '../spec/resolve.ts';
-import type { PatchedPrompt } from './prompt-patching.ts';
+import type { CellPlan, ResolvedSpec } from '../specification/resolve.ts';
+import type { PatchedPrompt } from './patched-prompt.ts';
 
 /** One cell at one horizon. */
 export interface HorizonSummary {

@@ -1,8 +1,8 @@
 /** Shapley values of the history: they sum to what the whole history removes, and find a planted part. */
 import { afterAll, expect, test } from 'vitest';
 import { attributeHistory } from '../../../src/patching/attribution/history-attribution.ts';
-import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { resolveSpec } from '../../../src/patching/specification/resolve.ts';
+import { parsePatchSpec } from '../../../src/patching/specification/spec.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { executorOf, traced } from '../arms/traces.ts';
 

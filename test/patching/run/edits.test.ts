@@ -6,8 +6,8 @@ import { requestOf } from '../../../src/patching/arms/two-by-two.ts';
 import { editsAt } from '../../../src/patching/run/edits.ts';
 import { SavedRuns } from '../../../src/patching/run/saved-runs.ts';
 import { SourceRows } from '../../../src/patching/run/source-rows.ts';
-import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { resolveSpec } from '../../../src/patching/specification/resolve.ts';
+import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/specification/spec.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { allHooks, executorOf, promptTokens, traced } from '../arms/traces.ts';
 

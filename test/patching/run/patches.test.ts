@@ -6,9 +6,9 @@ import type { Executor } from '../../../src/model/executor.ts';
 import type { Fault } from '../../../src/model/faults.ts';
 import { patchPrompt } from '../../../src/patching/run/prompt-patching.ts';
 import { SavedRuns } from '../../../src/patching/run/saved-runs.ts';
-import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
-import { openPatchSpec } from '../../../src/patching/spec/spec-files.ts';
+import { resolveSpec } from '../../../src/patching/specification/resolve.ts';
+import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/specification/spec.ts';
+import { openPatchSpec } from '../../../src/patching/specification/spec-files.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { executorOf, promptTokens } from '../arms/traces.ts';
 

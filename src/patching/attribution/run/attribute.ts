@@ -4,7 +4,7 @@ import { UsageError } from '../../../errors.ts';
 import { isEmulated } from '../../../graph/kernels.ts';
 import { strategyName } from '../../../model/sampling/index.ts';
 import { type Experiment, type ExperimentOptions, runExperiment } from '../../run/experiment.ts';
-import { type AttributionSpec, checkAttribution } from '../../spec/attribution-spec.ts';
+import { type AttributionSpec, checkAttribution } from '../../specification/attribution-spec.ts';
 import { attributionCheckResults, mergeAttributionChecks, noAttributionChecks } from './checks.ts';
 import type { AttributedPrompt } from './prompt.ts';
 import { openAttributionPool } from './runner.ts';

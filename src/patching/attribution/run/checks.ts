@@ -2,7 +2,7 @@
 import type { GateResult } from '../../../divergence/summary.ts';
 import type { RoundingPolicy } from '../../../graph/rounding.ts';
 import { type CheckCounts, checkResult, mergeCounts, noCounts } from '../../arms/checks.ts';
-import type { Measurement } from '../../spec/attribution-spec.ts';
+import type { Measurement } from '../../specification/attribution-spec.ts';
 
 /**
  * `no-class`: without a class on the decode kernel a step of one row is the uncached arm, v(∅) = 0. `all-places`: the policy

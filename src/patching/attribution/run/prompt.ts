@@ -11,7 +11,7 @@ import { traceArms } from '../../arms/trajectory.ts';
 import { changedClasses, flipRates } from '../../nulls/flip-rates.ts';
 import { placebo } from '../../nulls/placebo.ts';
 import { randomUlp } from '../../nulls/random-ulp.ts';
-import { type AttributionSpec, settingsOf } from '../../spec/attribution-spec.ts';
+import { type AttributionSpec, settingsOf } from '../../specification/attribution-spec.ts';
 import { type AmplificationRun, measureAmplification } from '../amplification.ts';
 import { everySubset, type GameHistory, playClasses } from '../class-game.ts';
 import { attributePlaces } from '../rounding-places.ts';

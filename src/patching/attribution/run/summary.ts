@@ -9,7 +9,7 @@ import type { Place } from '../../../graph/rounding.ts';
 import { bootstrapRatio, type Interval } from '../../../numerics/bootstrap.ts';
 import { quantile } from '../../../numerics/quantile.ts';
 import { type NullSummary, summariseNull } from '../../nulls/distances.ts';
-import { type AttributionSpec, settingsOf } from '../../spec/attribution-spec.ts';
+import { type AttributionSpec, settingsOf } from '../../specification/attribution-spec.ts';
 import { attributeClasses, type GameHistory } from '../class-game.ts';
 import { type DriftPrediction, type LayerGain, layerGains, predictDrift } from '../predicted-drift.ts';
 import { gameOf, rootMeanSquare, sum } from './pooled.ts';

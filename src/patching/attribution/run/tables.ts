@@ -5,7 +5,7 @@ import { operationClasses } from '../../../graph/kernels.ts';
 import { places } from '../../../graph/rounding.ts';
 import type { TableWriter } from '../../../store/arrow-writer.ts';
 import type { TableName } from '../../../store/schemas.ts';
-import type { AttributionSpec, Measurement } from '../../spec/attribution-spec.ts';
+import type { AttributionSpec, Measurement } from '../../specification/attribution-spec.ts';
 import type { AmplificationRun, LayerStep } from '../amplification.ts';
 import { attributeClasses } from '../class-game.ts';
 import { predictDrift } from '../predicted-drift.ts';

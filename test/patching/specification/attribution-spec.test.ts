@@ -1,10 +1,10 @@
 /** Specs of attributions: faults are named with their field, and what is left out has its default. */
 import { expect, test } from 'vitest';
 import { InputError } from '../../../src/errors.ts';
-import { measurements, settingsOf } from '../../../src/patching/spec/attribution-spec.ts';
-import { armsSpec, attributionSpec, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
-import { coverage } from '../../../src/patching/spec/spec-document.ts';
-import { openPatchSpec, shippedSpecs } from '../../../src/patching/spec/spec-files.ts';
+import { measurements, settingsOf } from '../../../src/patching/specification/attribution-spec.ts';
+import { armsSpec, attributionSpec, parsePatchSpec } from '../../../src/patching/specification/spec.ts';
+import { coverage } from '../../../src/patching/specification/spec-document.ts';
+import { openPatchSpec, shippedSpecs } from '../../../src/patching/specification/spec-files.ts';
 
 const spec = (fields: object) => ({ experiment: 'attribution', name: 'mine', ...fields });
 

@@ -5,9 +5,9 @@ import { openCheckpoint } from '../../../src/checkpoint/open.ts';
 import { InputError, UsageError } from '../../../src/errors.ts';
 import { resolveKernels } from '../../../src/graph/kernels.ts';
 import { resolveCleanCorrupted } from '../../../src/patching/clean-corrupted/resolve.ts';
-import { positionsAt, resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { parsePatchSpec } from '../../../src/patching/spec/spec.ts';
-import { openPatchSpec, shippedSpecs } from '../../../src/patching/spec/spec-files.ts';
+import { positionsAt, resolveSpec } from '../../../src/patching/specification/resolve.ts';
+import { parsePatchSpec } from '../../../src/patching/specification/spec.ts';
+import { openPatchSpec, shippedSpecs } from '../../../src/patching/specification/spec-files.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 
 const dir = writeTinyCheckpoint({ attention: 'gqa', layers: 3 });

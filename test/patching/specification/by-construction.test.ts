@@ -1,8 +1,8 @@
 /** Cells that cannot come out otherwise, by hand: what is cut, and what still sums in another order. */
 import { afterAll, expect, test } from 'vitest';
-import { isByConstruction } from '../../../src/patching/spec/by-construction.ts';
-import { resolveSpec } from '../../../src/patching/spec/resolve.ts';
-import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/spec/spec.ts';
+import { isByConstruction } from '../../../src/patching/specification/by-construction.ts';
+import { resolveSpec } from '../../../src/patching/specification/resolve.ts';
+import { type ArmsSpecInput, parsePatchSpec } from '../../../src/patching/specification/spec.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { executorOf } from '../arms/traces.ts';
 
