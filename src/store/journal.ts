@@ -39,9 +39,10 @@ export class Journal<T> {
     const own = { format, identity: plain(identity) };
     const [head, ...rest] = known.lines;
     if (head !== undefined) requireSame(path, head, own);
+    const entries = rest.map((line, i) => parseEntry(parse, line, `${path}: line ${i + 2}`));
     const descriptor = guard(path, () => openSync(path, existsSync(path) ? 'r+' : 'w+'));
     guard(path, () => ftruncateSync(descriptor, known.bytes));
-    const journal = new Journal(path, descriptor, rest.map(parse));
+    const journal = new Journal(path, descriptor, entries);
     journal.position = known.bytes;
     if (head === undefined) journal.write(own);
     return journal;
@@ -77,6 +78,15 @@ export class Journal<T> {
       fsyncSync(descriptor);
     });
     this.position += bytes.length;
+  }
+}
+
+/** @throws InputError for what no run of this kind has written */
+function parseEntry<T>(parse: (value: unknown) => T, line: unknown, place: string): T {
+  try {
+    return parse(line);
+  } catch {
+    throw new InputError(`${place} is not what a run of this kind writes`, 'remove the folder and run again');
   }
 }
 

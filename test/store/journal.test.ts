@@ -57,6 +57,16 @@ test('damage before the last line is refused', () => {
   expect(() => Journal.open(folder, identity, parse)).toThrow(/journal\.jsonl: line 3 is damaged/);
 });
 
+test('an entry of another shape is refused with its line', () => {
+  const folder = written({ n: 1 });
+  const strict = (value: unknown) => {
+    if (typeof value !== 'string') throw new TypeError('no text');
+    return value;
+  };
+  expect(() => Journal.open(folder, identity, strict)).toThrow(InputError);
+  expect(() => Journal.open(folder, identity, strict)).toThrow(/journal\.jsonl: line 2 is not what a run/);
+});
+
 test('another configuration is refused with what differs', () => {
   const folder = written({ n: 1 });
   const other = { ...identity, decodeRows: 2, spec: { steps: { every: 4 } } };

@@ -108,6 +108,30 @@ describe.each(['fp32', 'fp16', 'bf16'])('a K row planted in %s', (precision) => 
   });
 });
 
+describe('steps that are patched together', () => {
+  const last = { hook: 'blocks.2.hook_resid_post' };
+
+  test('from a step on: no horizon differs; up to a step and then released: the next ones do', async () => {
+    // Float32, so that one row of the history is enough to show in the logits.
+    const executor = await executorOf(families.gemma2, 'fp32');
+    const measure = { horizons: [0, 1, 2, 3] };
+    const on = await patched(executor, spec({ patches: [last], steps: { from: 2 }, measure }));
+    const released = await patched(
+      executor,
+      spec({ patches: [last], steps: { until: [2, 4], release: true }, measure }),
+    );
+    for (const { outcomes } of on.cells)
+      expect(outcomes.map(({ recovery }) => recovery.exact)).toEqual(Array(4).fill(true));
+    expect(on.cells.map(({ step }) => step)).toEqual([2]);
+    expect(released.cells.map(({ step }) => step)).toEqual([2, 4]);
+    for (const { outcomes, byConstruction } of released.cells) {
+      expect(outcomes.map(({ recovery }) => recovery.exact)).toEqual([true, false, false, false]);
+      expect(byConstruction).toEqual([true, false, false, false]);
+    }
+    await executor.release();
+  });
+});
+
 describe('faults of the state', () => {
   const faults: [string, Fault][] = [
     ['a scaled row', { kind: 'scale-row', component: 'k', layer: 1, head: 0, row: 3, factor: 1.25 }],
