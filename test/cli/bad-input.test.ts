@@ -40,11 +40,6 @@ const usage: Case[] = [
   ['a command that is not built yet', ['study', model], /unknown command 'study'/],
   ['no spec', ['patch', model], /missing required argument 'SPEC'/],
   [
-    'a layer the model does not have',
-    patch({ patches: [{ cache: 'k', layers: [2] }] }),
-    /patches\[0\]\.layers: found 2, expected a layer from 0 to 1$/,
-  ],
-  [
     'a spec that selects nothing',
     patch({ steps: { at: [60] } }),
     /^kvlens: mine: steps \{"at":\[60\]\}.* select nothing in 3 decode steps$/,
@@ -137,6 +132,11 @@ function poisoned(value: number): string {
 afterAll(() => brokenFolders.forEach(removeCheckpoint));
 
 const input: Case[] = [
+  [
+    'a layer the model does not have',
+    patch({ patches: [{ cache: 'k', layers: [2] }] }),
+    /\.json: patches\[0\]\.layers: found 2, expected a layer from 0 to 1$/,
+  ],
   [
     'a spec that is not there',
     ['patch', model, 'nothing.json'],

@@ -156,7 +156,7 @@ test('an interrupted run is not gone on with under other settings', async () => 
 
 test('a spec that selects nothing at any step says so', async () => {
   await expect(run('nothing', { experiment: 'arms', name: 'late', steps: { at: [99] } })).rejects.toThrow(
-    /^late: steps \{"at":\[99\]\} and the positions of its patches select nothing in 44 decode steps$/,
+    /^late: steps \{"at":\[99\]\}, horizons \[0,1,5,20\] and the positions of its patches select nothing in 44 decode steps$/,
   );
   await expect(
     run('nothing-2', { experiment: 'arms', name: 'early', patches: [{ hook: 'logits', positions: ['prompt'] }] }),
