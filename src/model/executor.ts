@@ -350,7 +350,10 @@ export class Executor {
     const first = start + (wrong?.offset ?? 0);
     if (first < 0 || first + count > rows) {
       const position = first < 0 ? first : first + count - 1;
-      throw new UsageError(`position ${position}: rotary tables have ${rows} rows, expected one per position`);
+      const planted = wrong?.offset ? ` (a planted fault's offset ${wrong.offset})` : '';
+      throw new UsageError(
+        `position ${position}${planted}: rotary tables have ${rows} rows, expected one per position`,
+      );
     }
     const window = (table: FloatArray) => table.subarray(first * headDim, (first + count) * headDim);
     const dims = [1, count, 1, headDim];

@@ -58,7 +58,9 @@ export class SourceRows {
     const own = this.traced(this.trajectory.cached, hook, step);
     const n = this.trajectory.promptLength + step;
     const data = this.savedRow(source, hook.name, hook.definition.kind, hook.layer, n - 1);
-    return { ...own, data, dims: own.dims.map((size, axis) => (isRowAxis(hook, axis) ? 1 : size)) };
+    // Another run's numbers need not be of the type that this policy stores here.
+    const stored = data.map((value) => roundTo(own.dtype, value));
+    return { ...own, data: stored, dims: own.dims.map((size, axis) => (isRowAxis(hook, axis) ? 1 : size)) };
   }
 
   arm(name: 'cached' | 'uncached' | 'cached-rewrite'): ArmTrace {

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../../../src/checkpoint/open.ts';
+import { centredDistance } from '../../../src/divergence/metrics/logits.ts';
 import { InterruptedError } from '../../../src/errors.ts';
 import { resolveKernels } from '../../../src/graph/kernels.ts';
 import { resolvePolicy } from '../../../src/graph/rounding.ts';
+import { roundTo } from '../../../src/numerics/half.ts';
 import { type PatchOptions, patch } from '../../../src/patching/run/patch.ts';
 import { type ArmsSpecInput, armsSpec, parsePatchSpec } from '../../../src/patching/specification/spec.ts';
 import { openPatchSpec } from '../../../src/patching/specification/spec-files.ts';
@@ -200,6 +202,36 @@ describe('values of another run', () => {
     const table = async (path: string) => column(await read(path, 'patches'), 'distance_patched');
     expect(await table(before.path)).toEqual(await table(after.path));
     saved.remove();
+  });
+
+  test('numbers of a wider type are rounded to what the policy stores at the hook', async () => {
+    const continued = given.slice(0, 2).map((prompt) => ({ ...prompt, continuation: [3, 14, 15, 92] }));
+    const common = { prompts: continued, hooks: 'logits', saveActivations: true, mode: 'teacher-forced' as const };
+    const [wide, narrow] = [
+      await diverge(model, { ...common, precision: 'fp32' }),
+      await diverge(model, { ...common, precision: 'fp16' }),
+    ];
+    const patches = [{ hook: 'logits', from: 'run' as const, run: wide.path, arm: 'uncached' as const }];
+    const spec: ArmsSpecInput = { experiment: 'arms', name: 'wide', steps: { every: 1 }, patches };
+    const { path } = await run('wide', { ...spec, measure: { horizons: [0] } }, { prompts: continued });
+    const table = await read(path, 'patches');
+    const logitsOf = async (saved: typeof wide) => {
+      const file = await read(saved.path, 'activations/logits');
+      const keys = ['prompt', 'arm', 'step'].map((name) => column(file, name));
+      const rows = column(file, 'value').map((value) => Float32Array.from(value as Iterable<number>));
+      return new Map(rows.map((row, i) => [keys.map((values) => values[i]).join(' '), row]));
+    };
+    const [wideLogits, narrowLogits] = [await logitsOf(wide), await logitsOf(narrow)];
+    const [ids, steps, distances] = ['prompt', 'step', 'distance_patched'].map((name) => column(table, name));
+    expect(distances.length).toBe(6);
+    distances.forEach((distance, i) => {
+      const key = `${ids[i]} uncached ${steps[i]}`;
+      const rounded = wideLogits.get(key)!.map((value) => roundTo('f16', value));
+      expect(rounded).not.toEqual(wideLogits.get(key));
+      expect(distance).toBe(centredDistance(rounded, narrowLogits.get(key)!));
+    });
+    wide.remove();
+    narrow.remove();
   });
 
   test('what does not fit is refused in one line', async () => {
