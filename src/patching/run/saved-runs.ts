@@ -2,6 +2,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Vector } from 'apache-arrow';
+import { z } from 'zod';
+import { readJsonFile } from '../../checkpoint/json-file.ts';
 import { InputError } from '../../errors.ts';
 import { findHook } from '../../graph/hooks.ts';
 import { rowElements } from '../../model/activation-rows.ts';
@@ -50,6 +52,7 @@ export class SavedRuns {
   ): Promise<SavedRuns> {
     const rows = new Map<string, SavedRow>();
     for (const source of sources) {
+      await requireSameWeights(executor, source.folder);
       for (const kind of kinds) await loadKind(source, kind, prompts, rows);
     }
     return new SavedRuns(executor, rows);
@@ -79,6 +82,24 @@ export class SavedRuns {
     return this.executor.compute === 'f64' ? Float64Array.from(found.value) : Float32Array.from(found.value);
   }
 }
+
+/** Activations of other weights mean something else, even where their shapes fit. */
+async function requireSameWeights({ options }: Executor, folder: string): Promise<void> {
+  const file = join(folder, 'manifest.json');
+  if (!existsSync(file)) return;
+  const found = manifestSchema.safeParse(readJsonFile(file));
+  if (!found.success) throw new InputError(`${file}: is no manifest of a run`);
+  const { model, sha256 } = found.data.identity;
+  const own = await options.checkpoint.sha256();
+  if (sha256.checkpoint === own) return;
+  throw new InputError(
+    `${folder}: its activations are those of ${model} (weights ${sha256.checkpoint.slice(0, 12)}…), expected ${options.checkpoint.name} (${own.slice(0, 12)}…)`,
+  );
+}
+
+const manifestSchema = z.object({
+  identity: z.object({ model: z.string(), sha256: z.object({ checkpoint: z.string() }) }),
+});
 
 function rowKey(
   { folder, arm }: SavedSource,

@@ -104,6 +104,15 @@ describe('the files of a run', () => {
           top += Number(patched[i]);
           bottom += Number(base[i]);
         });
+        const kl = (name: string) =>
+          get(name).reduce<number>(
+            (sum, value, i) =>
+              history[i] === cell.history && kernel[i] === cell.kernel && horizon[i] === found.horizon
+                ? sum + Number(value)
+                : sum,
+            0,
+          );
+        if (kl('kl_base') > 0) expect(found.recoveryKl).toBeCloseTo(1 - kl('kl_patched') / kl('kl_base'), 12);
         if (bottom === 0) expect(found.recovery).toBeNull();
         else expect(found.recovery).toBeCloseTo(1 - top / bottom, 12);
       }
@@ -232,6 +241,19 @@ describe('values of another run', () => {
     });
     wide.remove();
     narrow.remove();
+  });
+
+  test('a run of other weights is refused, though every shape fits', async () => {
+    const twin = writeTinyCheckpoint({ modelType: 'mistral', attention: 'gqa', layers: 3, seed: 5 });
+    const continued = given.slice(0, 1).map((prompt) => ({ ...prompt, continuation: [3, 14] }));
+    const common = { prompts: continued, hooks: 'logits', saveActivations: true, mode: 'teacher-forced' as const };
+    const other = await diverge(twin, common);
+    const patches = [{ hook: 'logits', from: 'run' as const, run: other.path, arm: 'uncached' as const }];
+    await expect(
+      run('twin', { experiment: 'arms', name: 'twin', steps: { at: [1] }, patches }, { prompts: continued }),
+    ).rejects.toThrow(/its activations are those of .* \(weights [0-9a-f]{12}…\), expected /);
+    other.remove();
+    removeCheckpoint(twin);
   });
 
   test('what does not fit is refused in one line', async () => {
