@@ -87,7 +87,7 @@ export const rules: readonly Rule[] = [
       const pair = [uncached.token, cached.token];
       const arms = Object.entries({ uncached, cached }).flatMap(([name, arm]) => (hasTie(arm, pair) ? [name] : []));
       if (!flip || arms.length === 0) return null;
-      return `the two largest logits of the ${arms.join(' and the ')} arm are equal, so that any rounding decides; with two rows per step nothing differs`;
+      return `the two largest logits of the ${arms.join(' and the ')} arm are equal, so that any rounding decides; with two rows per step under the prefill's kernel nothing differs`;
     }),
   },
   {
@@ -100,7 +100,7 @@ export const rules: readonly Rule[] = [
       const what = operationClass(origin.hook, model);
       const how = otherDecodeKernel
         ? 'the decode kernel is another graph'
-        : 'a step of one row sums in another order than the prefill';
+        : `a step of one row ${isSum(what) ? 'sums in another order' : 'computes it otherwise'} than the prefill`;
       const beyond =
         flip && decidedByMargin(step) && predicted?.inside === false
           ? '. Suspect: the margin is larger than the drift of the other steps'
@@ -153,6 +153,11 @@ const weightProducts: ReadonlySet<string> = new Set([
   ...['attn.q', 'attn.k', 'attn.v', 'attn_out', 'ln1_post.scale', 'mlp.pre', 'mlp.pre_linear', 'mlp_out'],
   ...['ln2_post.scale', 'unembed.out'],
 ]);
+
+/** True for operations that add up: these depend on the order. */
+function isSum(what: string): boolean {
+  return /product|softmax|mean/.test(what);
+}
 
 /** What class of operation computes a hook. */
 export function operationClass(hook: string, model: HookedModel): string {

@@ -218,7 +218,7 @@ export class PatchSums {
     return {
       cells: order.map(({ sums }) => sums.summary()).filter(({ count, age }) => age === null || count > 0),
       parts: [...this.parts].map(([part, sums]) => ({
-        ...{ part, ...sums, share: removed === 0 ? null : sums.value / removed },
+        ...{ part, ...sums, share: removed > 0 ? sums.value / removed : null },
       })),
       ...this.totals,
       spotChecks: this.spotChecks,

@@ -150,7 +150,16 @@ const arms = z
       fault(['patches'], 'at least one patch, as "grid" splits them');
     if (spec.prefixes && !spec.history?.includes('recomputed'))
       fault(['history'], '"recomputed" in it, as "prefixes" is true');
+    const together =
+      spec.steps.until !== undefined || (spec.steps.from !== undefined && spec.steps.every === undefined);
+    if (spec.measure.attribution !== undefined && together)
+      fault(
+        ['measure', 'attribution'],
+        'no such field, as "steps" patches several together: {"at"} or {"every"} there',
+      );
     if (spec.into === 'cached') return;
+    if (spec.measure.attribution !== undefined)
+      fault(['measure', 'attribution'], 'no such field, as "into" is "uncached": it shares out the cached history');
     if (spec.history !== undefined)
       fault(['history'], 'no such field, as "into" is "uncached": that arm has one history');
     if (spec.kernel !== undefined) fault(['kernel'], 'no such field, as "into" is "uncached": that arm has one kernel');

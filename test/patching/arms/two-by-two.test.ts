@@ -5,6 +5,7 @@ import { packageRoot } from '../../../src/checkpoint/embedded.ts';
 import { bitEqual } from '../../../src/divergence/counterfactual.ts';
 import { resolvePolicy } from '../../../src/graph/rounding.ts';
 import { checkResults } from '../../../src/patching/arms/checks.ts';
+import { distanceTo } from '../../../src/patching/arms/recovery.ts';
 import { twoByTwo } from '../../../src/patching/arms/two-by-two.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
 import { executorOf, traced } from './traces.ts';
@@ -81,6 +82,35 @@ test('two rows with the row before overwritten at the read are all rows with all
       expect(bitEqual(two.arm.cache.view(layer, n - 1).keys, given.keys)).toBe(true);
     }
   }
+  await executor.release();
+});
+
+test('a prefix replaces the first layers: the cells are steps on histories that are put together by hand', async () => {
+  const executor = await executorOf(families.mistral, 'fp32');
+  const { trajectory, runner } = await traced(executor, { maxNewTokens: 12 });
+  const { layers } = executor.config;
+  const { cells } = await twoByTwo({
+    ...{ trajectory, runner, steps: [6], horizons: [0], prefixes: [1, layers - 1] },
+    ...{ histories: ['recomputed'], kernels: ['decode'] },
+  });
+  expect(cells.map((cell) => cell.layers)).toEqual([1, layers - 1]);
+  const n = trajectory.promptLength + 6;
+  for (const { layers: prefix, outcomes } of cells) {
+    const history = executor.newCache(n);
+    for (let layer = 0; layer < layers; layer++) {
+      const { keys, values } = trajectory[layer < prefix ? 'uncached' : 'cached'].history(n).view(layer, n - 1);
+      history.write(layer, 0, keys, values);
+    }
+    const { logits } = await runner.run({
+      tokens: trajectory.tokens.slice(0, n),
+      history,
+      kernel: 'decode',
+      capacity: n,
+    });
+    expect(outcomes[0].recovery.patched).toEqual(distanceTo(trajectory.uncached.steps[6].logits, logits));
+  }
+  // Else first and last layers could not be told apart.
+  expect(cells[0].outcomes[0].recovery.patched.l2).not.toBe(cells[1].outcomes[0].recovery.patched.l2);
   await executor.release();
 });
 

@@ -51,6 +51,16 @@ test.each<[string, unknown, RegExp]>([
     { experiment: 'legs' },
     /: experiment: found "legs", expected "arms", "attribution", "clean-corrupted"$/,
   ],
+  [
+    'an attribution of steps that are patched together',
+    arms({ steps: { from: 3 }, measure: { attribution: { parts: 'heads' } } }),
+    /: measure\.attribution: .*expected no such field, as "steps" patches several together/,
+  ],
+  [
+    'an attribution of the uncached arm',
+    arms({ into: 'uncached', measure: { horizons: [0], attribution: { parts: 'heads' } } }),
+    /: measure\.attribution: .*expected no such field, as "into" is "uncached"/,
+  ],
   ['no name', { experiment: 'arms' }, /: name: found nothing, expected a text$/],
   ['a name with spaces', arms({ name: 'a b' }), /: name: found "a b", expected a name of lower-case letters/],
   ['an unknown field', arms({ nme: 1 }), /: nme: found 1, which is no field of a spec$/],
