@@ -128,6 +128,7 @@ async function measure({ name, model, prompts }, preset) {
   const history = recoveryByHorizon(of('recomputed', 'decode'));
   const atStep = (found) => found.filter(({ horizon }) => horizon === 0);
   const scope = `${name}, fp16, ${preset}, ${texts.length} prompts`;
+  // A run in which a gate failed ends with exit code 1, and so does this script.
   const evidence = { scope, failedGates: [] };
   const verdicts = [
     ...judgeC3({
