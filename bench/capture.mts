@@ -7,10 +7,10 @@
  */
 import { parseArgs } from 'node:util';
 import { openCheckpoint } from '../src/checkpoint/open.ts';
-import { selectHooks } from '../src/graph/hooks.ts';
+import { isCacheHook, selectHooks } from '../src/graph/hooks.ts';
 import { resolveKernels } from '../src/graph/kernels.ts';
 import { resolvePolicy } from '../src/graph/rounding.ts';
-import { Executor, isCacheHook, type KernelRole } from '../src/model/executor.ts';
+import { Executor, type KernelRole } from '../src/model/executor.ts';
 import { type ForwardRequest, forward } from '../src/model/plans.ts';
 import { benchModel } from './synthetic.mts';
 

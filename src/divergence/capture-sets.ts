@@ -1,6 +1,6 @@
 /** Which hooks a prompt's run captures, and which it compares in detail. */
-import { type Hook, type HookedModel, modelHooks } from '../graph/hooks.ts';
-import { type Capture, isCacheHook } from '../model/executor.ts';
+import { type Hook, type HookedModel, isCacheHook, modelHooks } from '../graph/hooks.ts';
+import type { Capture } from '../model/executor.ts';
 import type { PromptRunOptions } from './prompt-run.ts';
 
 export interface CaptureSets {

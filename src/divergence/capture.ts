@@ -1,7 +1,7 @@
 /** Capture one arm: gates first, then one prompt, its activations written while it runs. */
-import { selectHooks } from '../graph/hooks.ts';
+import { isCacheHook, selectHooks } from '../graph/hooks.ts';
 import { activationRecord, rowCount } from '../model/activation-rows.ts';
-import { Executor, isCacheHook } from '../model/executor.ts';
+import { Executor } from '../model/executor.ts';
 import { generate } from '../model/generate.ts';
 import { firstVisible } from './compare.ts';
 import { runGates } from './gates/index.ts';

@@ -1,9 +1,9 @@
 /** Compare the arms at one step: the newest position's row of every hook, and every visible row of the cache. */
-import type { Hook } from '../graph/hooks.ts';
+import { type Hook, isCacheHook } from '../graph/hooks.ts';
 import { newestRow } from '../model/activation-rows.ts';
 import type { Arm, ArmStep } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { type Activation, isCacheHook } from '../model/executor.ts';
+import type { Activation } from '../model/executor.ts';
 import type { StorageType } from '../numerics/types.ts';
 import { accumulate, createComparison, finish, type RowStatistics } from './metrics/row-comparison.ts';
 

@@ -6,7 +6,8 @@
 import type { Stage } from '../graph/build.ts';
 import type { Hook } from '../graph/hooks.ts';
 import type { UncachedPlan } from '../model/arms.ts';
-import { Executor, type PassCounts } from '../model/executor.ts';
+import { Executor } from '../model/executor.ts';
+import type { PassCounts } from '../model/pass-counts.ts';
 import { SessionHost } from '../model/session-host.ts';
 import { stagesOf, Tape } from '../model/tape.ts';
 import { captureSets } from './capture-sets.ts';

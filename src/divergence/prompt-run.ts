@@ -2,11 +2,11 @@
  * One prompt through both arms. Passes are made step by step; on a tape (`model/tape.ts`) the same code runs once per stage,
  * and what a step compares is collected over the stages.
  */
-import { type Hook, hookName } from '../graph/hooks.ts';
+import { type Hook, hookName, isCacheHook } from '../graph/hooks.ts';
 import { activationRecord, rowCount } from '../model/activation-rows.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { captureNothing, type Executor, isCacheHook } from '../model/executor.ts';
+import { captureNothing, type Executor } from '../model/executor.ts';
 import type { Fault } from '../model/faults.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
 import { type CaptureSets, captureSetsOf } from './capture-sets.ts';

@@ -243,3 +243,8 @@ function matchesGlob(glob: string, hook: Hook): boolean {
   const pattern = name.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*');
   return new RegExp(`^${pattern}$`).test(hook.name);
 }
+
+/** True for `blocks.{i}.attn.hook_cache_k|cache_v`. */
+export function isCacheHook(name: string): boolean {
+  return name.endsWith('.attn.hook_cache_k') || name.endsWith('.attn.hook_cache_v');
+}

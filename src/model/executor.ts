@@ -4,25 +4,19 @@
  */
 import { Tensor } from 'onnxruntime-node';
 import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
-import { UsageError } from '../errors.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
-import type { BuiltGraph, HookBinding } from '../graph/builder.ts';
-import { findHook, type HookedModel, hookName } from '../graph/hooks.ts';
-import { checkSlices, type GraphKernel, type KernelPreset, kernelSignature, stageClasses } from '../graph/kernels.ts';
-import { pruned } from '../graph/prune.ts';
+import type { BuiltGraph } from '../graph/builder.ts';
+import { hookName } from '../graph/hooks.ts';
+import { checkSlices, type GraphKernel, type KernelPreset } from '../graph/kernels.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import type { StorageType } from '../numerics/types.ts';
 import { allocate, type FloatArray, floatData, floatTensor } from './arrays.ts';
+import { belongsTo, GraphPool } from './graph-pool.ts';
 import { KVCache } from './kv-cache.ts';
-import {
-  causalMask,
-  changedMask,
-  givenTables,
-  type RotaryTables,
-  rotaryTables,
-  type WrongPositions,
-} from './positions.ts';
-import { type Feeds, GraphSession, type LoadedGraph, type SessionOptions } from './session.ts';
+import { PassCounts } from './pass-counts.ts';
+import { PositionFeeds } from './position-feeds.ts';
+import type { RotaryTables, WrongPositions } from './positions.ts';
+import { type Feeds, GraphSession, type SessionOptions } from './session.ts';
 import type { SessionHost } from './session-host.ts';
 import type { Tape } from './tape.ts';
 
@@ -109,43 +103,10 @@ export interface ExecutorOptions {
   lane?: number;
 }
 
-/** A loaded graph and what a step takes from it. */
-interface Fetch {
-  session: LoadedGraph;
-  bindings: [name: string, binding: HookBinding][];
-  outputs: string[];
-}
-
-/** A session, loaded or on its way. */
-interface OpenSession {
-  stage: Stage;
-  /** Of its kernel. */
-  number: number;
-  patched: boolean;
-  loaded: Promise<LoadedGraph>;
-}
-
 const noHooks: ReadonlySet<string> = new Set();
 
 /** Run for the result alone. */
 export const captureNothing: Capture = { hooks: noHooks };
-
-/** Equal passes, counted. */
-export class PassCounts {
-  private readonly counts = new Map<string, { rows: number; past: number; count: number }>();
-
-  add(rows: number, past: number, times = 1): void {
-    const key = `${rows} ${past}`;
-    const known = this.counts.get(key);
-    if (known) known.count += times;
-    else this.counts.set(key, { rows, past, count: times });
-  }
-
-  /** In the order they first ran. */
-  list(): { rows: number; past: number; count: number }[] {
-    return [...this.counts.values()];
-  }
-}
 
 /** Runs the stages of one model under one policy and one kernel preset. */
 export class Executor {
@@ -154,15 +115,8 @@ export class Executor {
   readonly kernels: KernelPreset;
   readonly compute: 'f32' | 'f64';
   readonly options: ExecutorOptions;
-  private readonly sessions = new Map<string, OpenSession>();
-  /** How many hold patched sessions open. */
-  private holders = 0;
-  /** Sessions by the identity of the hook set, so that a step costs two look-ups and no string work. */
-  private recent = new WeakMap<ReadonlySet<string>, Map<string, Promise<Fetch>>>();
-  private readonly kernelNumbers = new WeakMap<GraphKernel, Partial<Record<keyof typeof stageClasses, number>>>();
-  private readonly signatures = new Map<string, number>();
-  private tables: RotaryTables | undefined;
-  private masks = new Map<string, Tensor>();
+  private readonly positions: PositionFeeds;
+  private readonly graphs: GraphPool;
   /** How often a block ran so many rows after so many, and the unembedding so many: what a run's arithmetic is made of. */
   readonly passes = { block: new PassCounts(), unembed: new PassCounts() };
 
@@ -174,7 +128,8 @@ export class Executor {
     this.policy = options.policy;
     this.kernels = options.kernels;
     this.compute = computeType(options.policy);
-    if (options.tables) this.tables = givenTables(options.tables, this.config, options.policy);
+    this.positions = new PositionFeeds(this.config, options.policy, options.tables);
+    this.graphs = new GraphPool(this);
   }
 
   /** The blocks whose tensors a pass returns: all of them, or what the tape is at. */
@@ -282,22 +237,17 @@ export class Executor {
     if (!sharedHooks) throw new Error('load: there is no telling which hooks passes will ask for');
     const always = { embed: ['hook_embed'], unembed: ['logits'] };
     const wanted = typeof stage === 'string' ? always[stage] : this.blockOutputs(stage.block);
-    for (const kernel of ['prefill', 'decode'] as const) await this.openSession(stage, kernel, noHooks, wanted, []);
+    for (const kernel of ['prefill', 'decode'] as const) await this.graphs.open(stage, kernel, noHooks, wanted, []);
   }
 
   /** Close the sessions of one stage, or of all; the executor opens them again when needed. */
-  async release(stage?: Stage): Promise<void> {
-    const key = stage === undefined ? null : stageKey(stage);
-    await this.close(([, of]) => key === null || stageKey(of.stage) === key);
+  release(stage?: Stage): Promise<void> {
+    return this.graphs.release(stage);
   }
 
   /** Close the sessions of steps under this kernel, unless a kernel of the preset shares them. */
-  async releaseKernel(kernel: StepKernel): Promise<void> {
-    const { prefill, decode } = this.kernels;
-    await this.close(([, { stage, number }]) => {
-      const isKept = [prefill, decode].some((kept) => this.kernelNumber(kept, stage) === number);
-      return !isKept && this.kernelNumber(kernel, stage) === number;
-    });
+  releaseKernel(kernel: StepKernel): Promise<void> {
+    return this.graphs.releaseKernel(kernel);
   }
 
   /**
@@ -305,18 +255,7 @@ export class Executor {
    * when nobody holds them any more they are closed.
    */
   holdPatched(): () => Promise<void> {
-    this.holders += 1;
-    return async () => {
-      this.holders -= 1;
-      if (this.holders === 0) await this.close(([, { patched }]) => patched);
-    };
-  }
-
-  private async close(of: (entry: [string, OpenSession]) => boolean): Promise<void> {
-    const closing = [...this.sessions].filter(of);
-    this.recent = new WeakMap();
-    for (const [name] of closing) this.sessions.delete(name);
-    for (const [, { loaded }] of closing) await (await loaded).release();
+    return this.graphs.holdPatched();
   }
 
   /** What a block always returns: its output, and its K and V rows. */
@@ -328,55 +267,9 @@ export class Executor {
     return typeof kernel === 'string' ? this.kernels[kernel] : kernel;
   }
 
-  /** A number per kernel that computes a stage in its own way, looked up by the object so that a step writes no text. */
-  private kernelNumber(kernel: StepKernel, stage: Stage): number {
-    const of = this.kernel(kernel);
-    const kind = typeof stage === 'string' ? stage : 'block';
-    const numbers = this.kernelNumbers.get(of) ?? {};
-    const known = numbers[kind];
-    if (known !== undefined) return known;
-    const signature = kernelSignature(of, stageClasses[kind]);
-    const number = this.signatures.get(signature) ?? this.signatures.size;
-    this.signatures.set(signature, number);
-    this.kernelNumbers.set(of, { ...numbers, [kind]: number });
-    return number;
-  }
-
   /** What depends on positions alone: rotary rows and the mask of these rows, in a layer of this window. */
-  positionFeeds({ start, count, wrong }: Rows, slidingWindow: number | null): Feeds {
-    const { headDim, maxPositions } = this.config;
-    this.tables ??= rotaryTables(this.config, this.policy, maxPositions);
-    const rows = this.tables.cos.length / headDim;
-    const first = start + (wrong?.offset ?? 0);
-    if (first < 0 || first + count > rows) {
-      const position = first < 0 ? first : first + count - 1;
-      const planted = wrong?.offset ? ` (a planted fault's offset ${wrong.offset})` : '';
-      throw new UsageError(
-        `position ${position}${planted}: rotary tables have ${rows} rows, expected one per position`,
-      );
-    }
-    const window = (table: FloatArray) => table.subarray(first * headDim, (first + count) * headDim);
-    const dims = [1, count, 1, headDim];
-    const right = this.mask(start, count, slidingWindow);
-    const mask = wrong?.mask
-      ? floatTensor(changedMask(floatData(right), start, count, slidingWindow, wrong.mask), right.dims)
-      : right;
-    return {
-      [inputNames.cos]: floatTensor(window(this.tables.cos), dims),
-      [inputNames.sin]: floatTensor(window(this.tables.sin), dims),
-      [inputNames.mask(slidingWindow)]: mask,
-    };
-  }
-
-  /** Masks of the current step are shared by its layers. */
-  private mask(start: number, count: number, window: number | null): Tensor {
-    const key = `${start}+${count} ${window}`;
-    const known = this.masks.get(key);
-    if (known) return known;
-    if (this.masks.size >= 8) this.masks.clear();
-    const mask = floatTensor(causalMask(this.compute, start, count, window), [count, start + count]);
-    this.masks.set(key, mask);
-    return mask;
+  positionFeeds(rows: Rows, slidingWindow: number | null): Feeds {
+    return this.positions.feeds(rows, slidingWindow);
   }
 
   private async run(
@@ -387,7 +280,7 @@ export class Executor {
     always: readonly string[],
   ): Promise<Activations> {
     const mine = patches.filter((patch) => belongsTo(patch.hook, stage, this.config));
-    const { session, bindings, outputs } = await this.fetch(stage, kernel, hooks, always, mine);
+    const { session, bindings, outputs } = await this.graphs.fetch(stage, kernel, hooks, always, mine);
     for (const patch of mine) {
       feeds[`${patch.hook}.mask`] = new Tensor('bool', patch.mask.data, patch.mask.dims);
       feeds[`${patch.hook}.patch`] = floatTensor(patch.value.data, patch.value.dims);
@@ -400,87 +293,4 @@ export class Executor {
     }
     return activations;
   }
-
-  private fetch(
-    stage: Stage,
-    kernel: StepKernel,
-    hooks: ReadonlySet<string>,
-    always: readonly string[],
-    patches: readonly Patch[],
-  ): Promise<Fetch> {
-    const make = async (): Promise<Fetch> => {
-      const session = await this.openSession(stage, kernel, hooks, always, patches);
-      const { graph } = session;
-      const all = [...graph.bindings];
-      const asked = ([name]: (typeof all)[number]) => hooks.has(name) || always.includes(name);
-      const optional = ([name]: (typeof all)[number]) => this.options.sharedHooks || isNewRow(name);
-      const bindings = all.filter((binding) => !optional(binding) || asked(binding));
-      const values = new Set(bindings.map(([, { value }]) => value));
-      return { session, bindings, outputs: graph.outputs.filter((name) => values.has(name)) };
-    };
-    if (patches.length > 0) return make();
-    const slot = `${stageKey(stage)}|${this.kernelNumber(kernel, stage)}|${always[0]}|${always.length}`;
-    const known = this.recent.get(hooks)?.get(slot);
-    if (known) return known;
-    const made = make();
-    const slots = this.recent.get(hooks) ?? new Map<string, Promise<Fetch>>();
-    this.recent.set(hooks, slots.set(slot, made));
-    return made;
-  }
-
-  /** The session of this stage with these outputs and patch points: opened once, shared by equal kernels. */
-  private openSession(
-    stage: Stage,
-    kernel: StepKernel,
-    hooks: ReadonlySet<string>,
-    always: readonly string[],
-    patches: readonly Patch[],
-  ): Promise<LoadedGraph> {
-    const own = new Set(always.filter((name) => findHook(name, this.config)));
-    const shared = patches.length === 0 ? this.options.sharedHooks : undefined;
-    for (const name of shared ?? hooks) if (belongsTo(name, stage, this.config)) own.add(name);
-    // Rows attention reads are views of the cache; only a patched graph has to say what it really read.
-    if (patches.length === 0) for (const name of own) if (isCacheHook(name)) own.delete(name);
-    const points = new Set(patches.map((patch) => patch.hook));
-    const number = this.kernelNumber(kernel, stage);
-    const key = [stageKey(stage), number, [...own].sort().join(), [...points].sort().join()].join('|');
-    const known = this.sessions.get(key);
-    if (known) return known.loaded;
-    const whole = this.graph(stage, kernel, own, points);
-    const graph = own.size > 0 ? whole : pruned(whole);
-    const { host, lane = 0 } = this.options;
-    const loaded =
-      host && patches.length === 0
-        ? host.open(graph, this.sessionOptions(kernel), lane + this.stageIndex(stage))
-        : this.openGraph(graph, kernel);
-    this.sessions.set(key, { stage, number, patched: points.size > 0, loaded });
-    return loaded;
-  }
-
-  /** 0 for the embedding, then the blocks, then the unembedding. */
-  private stageIndex(stage: Stage): number {
-    if (typeof stage !== 'string') return stage.block + 1;
-    return stage === 'embed' ? 0 : this.config.layers + 1;
-  }
-}
-
-function stageKey(stage: Stage): string {
-  return typeof stage === 'string' ? stage : String(stage.block);
-}
-
-/** True for `blocks.{i}.attn.hook_cache_k|cache_v`. */
-export function isCacheHook(name: string): boolean {
-  return name.endsWith('.attn.hook_cache_k') || name.endsWith('.attn.hook_cache_v');
-}
-
-/** True for the K/V rows that a block returns beside its hooks. */
-function isNewRow(name: string): boolean {
-  return name.endsWith('.attn.new_k') || name.endsWith('.attn.new_v');
-}
-
-function belongsTo(name: string, stage: Stage, model: HookedModel): boolean {
-  const hook = findHook(name, model);
-  if (!hook) return false;
-  if (typeof stage === 'string') return hook.definition.stage === stage;
-  return hook.definition.stage === 'block' && hook.layer === stage.block;
 }

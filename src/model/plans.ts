@@ -1,8 +1,8 @@
 /** Plans: ordered lists of executor steps. A forward pass over some rows is the plan everything else is made of. */
-import { type HookStage, hookName } from '../graph/hooks.ts';
+import { type HookStage, hookName, isCacheHook } from '../graph/hooks.ts';
 import { typeAt } from '../graph/rounding.ts';
 import type { FloatArray } from './arrays.ts';
-import { type Activations, type Capture, type Executor, isCacheHook, type StepKernel } from './executor.ts';
+import type { Activations, Capture, Executor, StepKernel } from './executor.ts';
 import { type HookedFunction, inExecutionOrder, runStage } from './hook-functions.ts';
 import type { KVCache } from './kv-cache.ts';
 import type { WrongPositions } from './positions.ts';

@@ -5,11 +5,11 @@
 import { describe, expect, test } from 'vitest';
 import { embeddedModels } from '../../src/checkpoint/embedded.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
-import { selectHooks } from '../../src/graph/hooks.ts';
+import { isCacheHook, selectHooks } from '../../src/graph/hooks.ts';
 import { type GraphKernel, type OperationClass, operationClasses, resolveKernels } from '../../src/graph/kernels.ts';
 import { resolvePolicy } from '../../src/graph/rounding.ts';
 import { Arm, type ArmStep } from '../../src/model/arms.ts';
-import { Executor, isCacheHook, type StepKernel } from '../../src/model/executor.ts';
+import { Executor, type StepKernel } from '../../src/model/executor.ts';
 
 // Beyond Gemma-2's window of 32.
 const tokens = Array.from({ length: 44 }, (_, i) => (i * 37 + 5) % 512);

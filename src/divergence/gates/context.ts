@@ -1,8 +1,8 @@
 /** Make a subject ready for its gates: choose the tokens, open the executor, compute shared runs once. */
-import { modelHooks } from '../../graph/hooks.ts';
+import { isCacheHook, modelHooks } from '../../graph/hooks.ts';
 import { rowElements } from '../../model/activation-rows.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
-import { type Activations, Executor, type ExecutorOptions, isCacheHook } from '../../model/executor.ts';
+import { type Activations, Executor, type ExecutorOptions } from '../../model/executor.ts';
 import { argmax } from '../../model/sampling/index.ts';
 import type { Captured } from './difference.ts';
 import { runInFreshProcess } from './fresh-process.ts';

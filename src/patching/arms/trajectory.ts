@@ -5,11 +5,11 @@
 
 import type { PromptInput } from '../../divergence/prompt-run.ts';
 import { spotCheck } from '../../divergence/spot-check.ts';
-import { findHook } from '../../graph/hooks.ts';
+import { findHook, isCacheHook } from '../../graph/hooks.ts';
 import { newestRows } from '../../model/activation-rows.ts';
 import { Arm, type ArmStep, type UncachedPlan } from '../../model/arms.ts';
 import type { FloatArray } from '../../model/arrays.ts';
-import { type Activations, type Capture, captureNothing, type Executor, isCacheHook } from '../../model/executor.ts';
+import { type Activations, type Capture, captureNothing, type Executor } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { chooseToken, type Strategy } from '../../model/sampling/index.ts';
 import { CacheLog } from './cache-log.ts';

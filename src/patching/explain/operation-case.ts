@@ -4,17 +4,10 @@ import { inputsOf } from '../../divergence/operations.ts';
 import { inputNames, type Stage } from '../../graph/build.ts';
 import type { BuiltGraph } from '../../graph/builder.ts';
 import { cutGraph, hookValue } from '../../graph/cut.ts';
-import { findHook, type Hook } from '../../graph/hooks.ts';
+import { findHook, type Hook, isCacheHook } from '../../graph/hooks.ts';
 import { newestRows } from '../../model/activation-rows.ts';
 import { type FloatArray, floatData, floatTensor } from '../../model/arrays.ts';
-import {
-  type Activation,
-  type Activations,
-  type Executor,
-  isCacheHook,
-  type KernelRole,
-  type Rows,
-} from '../../model/executor.ts';
+import type { Activation, Activations, Executor, KernelRole, Rows } from '../../model/executor.ts';
 import type { Feeds } from '../../model/session.ts';
 
 /** The operation under one kernel on one set of numbers. */

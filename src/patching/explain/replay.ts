@@ -6,7 +6,7 @@
 
 import { firstVisible } from '../../divergence/compare.ts';
 import { bitEqual } from '../../divergence/counterfactual.ts';
-import { type Hook, modelHooks } from '../../graph/hooks.ts';
+import { type Hook, isCacheHook, modelHooks } from '../../graph/hooks.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import {
@@ -15,7 +15,6 @@ import {
   type Capture,
   captureNothing,
   type Executor,
-  isCacheHook,
 } from '../../model/executor.ts';
 import type { Fault } from '../../model/faults.ts';
 import type { KVCache } from '../../model/kv-cache.ts';

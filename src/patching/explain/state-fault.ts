@@ -2,10 +2,10 @@
 
 import { firstVisible } from '../../divergence/compare.ts';
 import { bitEqual } from '../../divergence/counterfactual.ts';
-import { hookName } from '../../graph/hooks.ts';
+import { hookName, isCacheHook } from '../../graph/hooks.ts';
 import { typeAt } from '../../graph/rounding.ts';
 import type { FloatArray } from '../../model/arrays.ts';
-import { type Activation, type Activations, type Executor, isCacheHook } from '../../model/executor.ts';
+import type { Activation, Activations, Executor } from '../../model/executor.ts';
 import { forward } from '../../model/plans.ts';
 import { roundTo } from '../../numerics/half.ts';
 import { contains, type StorageType } from '../../numerics/types.ts';

@@ -1,7 +1,7 @@
 /** What the patches of a cell do at one step: rows of the history that is fed, and patches of hooks in the graph. */
-import { findHook, type Hook } from '../../graph/hooks.ts';
+import { findHook, type Hook, isCacheHook } from '../../graph/hooks.ts';
 import type { FloatArray } from '../../model/arrays.ts';
-import { type Activation, type Executor, isCacheHook, type Patch, type Rows } from '../../model/executor.ts';
+import type { Activation, Executor, Patch, Rows } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { type HistorySelection, overwriteHistory } from '../arms/history.ts';
 import type { ArmTrace, Trajectory } from '../arms/trajectory.ts';

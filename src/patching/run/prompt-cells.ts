@@ -2,8 +2,8 @@
  * The cells of one prompt. Every step patched by itself, all steps from one on, or all up to one; each cell runs on a history
  * of its own and is followed over the horizons.
  */
-import { modelHooks } from '../../graph/hooks.ts';
-import { isCacheHook } from '../../model/executor.ts';
+import { isCacheHook, modelHooks } from '../../graph/hooks.ts';
+
 import type { KVCache } from '../../model/kv-cache.ts';
 import { addCheck, type Checks, mergeChecks, noChecks } from '../arms/checks.ts';
 import { composeHistory, copyHistory, wholeHistory } from '../arms/history.ts';

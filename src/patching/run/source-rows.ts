@@ -1,9 +1,9 @@
 /** The values patches write: rows of an arm's trace, of another run's saved activations, or zeros. */
 import type { ModelConfig } from '../../checkpoint/types.ts';
-import { type Hook, hasKind, hookName } from '../../graph/hooks.ts';
+import { type Hook, hasKind, hookName, isCacheHook } from '../../graph/hooks.ts';
 import { typeAt } from '../../graph/rounding.ts';
 import type { FloatArray } from '../../model/arrays.ts';
-import { type Activation, type Executor, isCacheHook } from '../../model/executor.ts';
+import type { Activation, Executor } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { rotateRow } from '../../model/positions.ts';
 import { roundTo } from '../../numerics/half.ts';

@@ -4,9 +4,9 @@
  * sums in another order. Paths are those of `divergence/operations.ts`.
  */
 import { inputsOf } from '../../divergence/operations.ts';
-import { modelHooks } from '../../graph/hooks.ts';
+import { isCacheHook, modelHooks } from '../../graph/hooks.ts';
 import { kernelSignature } from '../../graph/kernels.ts';
-import { type Executor, isCacheHook, type KernelRole } from '../../model/executor.ts';
+import type { Executor, KernelRole } from '../../model/executor.ts';
 import { headCount, positionsAt, rowHooks, type Target } from './resolve.ts';
 
 /** A patched step, as far as its paths go. */

@@ -1,9 +1,9 @@
 /** From a spec to the cells of one model: layers, heads and hooks checked, grids taken apart, defaults filled in. */
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { UsageError } from '../../errors.ts';
-import { type Hook, hasKind, hookName, selectHooks } from '../../graph/hooks.ts';
+import { type Hook, hasKind, hookName, isCacheHook, selectHooks } from '../../graph/hooks.ts';
 import { type KernelPreset, patchRefusal } from '../../graph/kernels.ts';
-import { isCacheHook, type KernelRole } from '../../model/executor.ts';
+import type { KernelRole } from '../../model/executor.ts';
 import type { Component } from '../arms/history.ts';
 import type { HistoryKind } from '../arms/two-by-two.ts';
 import { type ArmsSpec, armsSpec, type Index, type PatchOfSpec, type PatchSpec, type PositionWord } from './spec.ts';
