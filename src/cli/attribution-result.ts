@@ -55,10 +55,23 @@ function amplificationResult({ gains }: AttributionSummary): PatchResult['amplif
 }
 
 function nullResult(found: NullFound): PatchResult['nulls'][number] {
-  const { null: name, seeds, mean, quantiles, max, ceiling, observed, below, beyond, classes, flipped } = found;
+  const {
+    null: name,
+    seeds,
+    mean,
+    quantiles,
+    max,
+    ceiling,
+    observed,
+    below,
+    beyond,
+    classes,
+    unaffected,
+    flipped,
+  } = found;
   return {
     ...{ null: name, seeds, mean: toMeasure(mean), q95: toMeasure(quantiles.q95), q999: toMeasure(quantiles.q999) },
     ...{ max: toMeasure(max), ceiling: toMeasure(ceiling), observed: toMeasure(observed), below, beyond },
-    ...{ classes: [...classes], flipped: orNull(flipped) },
+    ...{ classes: [...classes], unaffected, flipped: orNull(flipped) },
   };
 }

@@ -240,7 +240,10 @@ const nullResult = z.strictObject({
   observed: measure.describe('mean drift of the cached arm'),
   below: count.describe('seeds whose run drifts less than the cached arm, in the mean'),
   beyond: count.describe('steps whose observed drift exceeds q999'),
-  classes: z.array(z.enum(operationClasses)).describe('of the placebo: classes that were permuted'),
+  classes: z.array(z.enum(operationClasses)).describe('of the placebo: classes that were permuted, on some prompt'),
+  unaffected: count.describe(
+    'of the placebo: prompts on which no class was, as the kernel changes no bit there; D is 0',
+  ),
   flipped: measure.nullable().describe('of random-ulp: elements moved per step'),
 });
 

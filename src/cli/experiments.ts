@@ -45,7 +45,8 @@ export function ofSpec<T>(source: string, resolve: () => T): T {
   try {
     return resolve();
   } catch (error) {
-    if (error instanceof UsageError) throw new InputError(`${source}: ${error.message}`, error.hint);
+    if (error instanceof UsageError || error instanceof InputError)
+      throw new InputError(`${source}: ${error.message}`, error.hint);
     throw error;
   }
 }

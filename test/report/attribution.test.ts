@@ -15,7 +15,7 @@ const summary = (changes: Partial<AttributionSummary>): AttributionSummary => ({
 const found = (changes: Partial<NullFound>): NullFound => ({
   ...{ null: 'placebo', seeds: 19, steps: 100, mean: 0.1, max: 1, zero: 0.5, observed: 0.2, below: 19, ceiling: 0.12 },
   ...{ quantiles: { q50: 0, q90: 0.2, q95: 0.3, q999: 0.9 }, seedMeans: { q05: 0.08, q50: 0.1, q95: 0.12 } },
-  ...{ beyond: 3, classes: ['scores', 'mlp'], flipped: null },
+  ...{ beyond: 3, classes: ['scores', 'mlp'], unaffected: 0, flipped: null },
   ...changes,
 });
 
@@ -29,6 +29,7 @@ test('a null is a rank among its seeds: above all, between, below all, or withou
   expect(verdict({})).toMatch(
     /K of q kᵀ, mlp in a random order; 19 of 19 seeds drift less than observed, 3 of 100 steps/,
   );
+  expect(verdict({ unaffected: 3 })).toMatch(/in a random order \(of none on 3 prompts, where D is 0\); 19 of 19/);
 });
 
 test('an emulated preset is named at the top and in the last sentence', () => {

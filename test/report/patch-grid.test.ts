@@ -1,6 +1,8 @@
 /** The patching heat map: every value has its colour, what changes nothing is hatched, labels are data and not markup. */
+
 import { describe, expect, test } from 'vitest';
 import { type GridOptions, patchGrid } from '../../src/report/figures/patch-grid.ts';
+import { escapeXml } from '../../src/report/figures/svg.ts';
 import { divergingColor, themes } from '../../src/report/figures/theme.ts';
 
 const options: GridOptions = {
@@ -66,4 +68,8 @@ test('the picture grows with its panels and labels', () => {
   const height = (svg: string) => Number(/height="(\d+)"/.exec(svg)?.[1]);
   const long = [{ label: 'a very long token indeed' }, ...options.columns.slice(1)];
   expect(height(patchGrid({ ...options, columns: long }))).toBeGreaterThan(height(patchGrid(options)) + 80);
+});
+
+test('what XML cannot hold is shown as a replacement character, never written', () => {
+  expect(escapeXml('a\u0000\u001b[31m\uFFFE <b>')).toBe('a\uFFFD\uFFFD[31m\uFFFD &#60;b&#62;');
 });

@@ -5,7 +5,12 @@ export const specName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'a name of lower-case letters, digits and "-", at most 64');
 
-export const description = z.string().optional().describe('shown under the title');
+/** Shown on terminals and in figures: nothing that could steer either. */
+export const description = z
+  .string()
+  .regex(/^[^\p{Control}\p{Format}\p{Surrogate}\u2028\u2029]*$/u, 'a line of text without control characters')
+  .optional()
+  .describe('shown under the title');
 
 /** A list of at least one entry. */
 export const several = <T extends z.ZodType>(item: T) => z.array(item).min(1);

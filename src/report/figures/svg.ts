@@ -13,8 +13,11 @@ export function text(x: number, y: number, content: string, fill: string, attrib
   return `<text x="${x}" y="${y}" fill="${fill}" ${attributes}>${escapeXml(content)}</text>`;
 }
 
+/** Text for a document: markup is escaped, and what XML has no way to write is shown as U+FFFD. */
 export function escapeXml(content: string): string {
-  return content.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+  return content
+    .replaceAll(/[\p{Control}\p{Surrogate}\uFFFE\uFFFF]/gu, '\uFFFD')
+    .replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 /** Two decimals are enough for a screen. */

@@ -161,11 +161,12 @@ function nullLines({ nulls, observed, driftingSteps, steps }: AttributionSummary
   return lines;
 }
 
-function nullNote({ null: name, classes, flipped, below, seeds, beyond, steps }: NullFound): string {
+function nullNote({ null: name, classes, unaffected, flipped, below, seeds, beyond, steps }: NullFound): string {
   const what =
     name === 'placebo'
       ? `placebo: the uncached arm with K of ${classes.length === 0 ? 'no class' : classes.map((one) => operationNames[one]).join(', ')} in a random order`
       : `random-ulp: ${formatValue(flipped ?? 0)} elements a step moved by one unit, as often as the kernel changes them`;
+  const none = unaffected === 0 ? '' : ` (of none on ${formatCounted(unaffected, 'prompt')}, where D is 0)`;
   const rank = `${formatCount(below)} of ${formatCounted(seeds, 'seed')} drift less than observed`;
-  return `${what}; ${rank}, ${formatCount(beyond)} of ${formatCounted(steps, 'step')} exceed its 99.9 % quantile`;
+  return `${what}${none}; ${rank}, ${formatCount(beyond)} of ${formatCounted(steps, 'step')} exceed its 99.9 % quantile`;
 }

@@ -52,6 +52,16 @@ test.each<[string, unknown, RegExp]>([
     /: experiment: found "legs", expected "arms", "attribution", "clean-corrupted"$/,
   ],
   [
+    'a description that would steer a terminal',
+    arms({ description: 'a \u001b[31m b' }),
+    /: description: found "a .*expected a line of text without control characters$/,
+  ],
+  [
+    'a description that would turn the line around',
+    arms({ description: 'a \u202e b' }),
+    /: description: .*expected a line of text without control characters$/,
+  ],
+  [
     'an attribution of steps that are patched together',
     arms({ steps: { from: 3 }, measure: { attribution: { parts: 'heads' } } }),
     /: measure\.attribution: .*expected no such field, as "steps" patches several together/,

@@ -61,6 +61,8 @@ export interface NullFound extends NullSummary {
   beyond: number;
   /** Of the placebo: classes that were permuted, on some prompt. Of random ulps: elements flipped per step and seed. */
   classes: OperationClass[];
+  /** Of the placebo: prompts on which the decode kernel changes no bit, so that no class was permuted and D is 0. */
+  unaffected: number;
   flipped: number | null;
 }
 
@@ -201,6 +203,7 @@ export class AttributionSums {
         below: means.filter((one) => one < mean).length,
         beyond: observed.filter((distance) => distance > found.quantiles.q999).length,
         classes: operationClasses.filter((one) => runs.some(({ classes }) => classes?.includes(one))),
+        unaffected: runs.filter(({ classes }) => classes?.length === 0).length,
         flipped: name === 'placebo' ? null : sum(flips) / (found.seeds * found.steps),
       },
     ];
