@@ -10,11 +10,10 @@ import { failureResult, failureText, toFailure } from './failure.ts';
 
 /** Run a command line (without node and script) and return its exit code. Never throws, never exits. */
 export async function runProgram(argv: readonly string[], context: Context): Promise<ExitCode> {
-  const { io, signal } = context;
+  const { io } = context;
   const json = wantsJson(argv);
   try {
     const { result, text, exitCode } = await execute(argv, context);
-    if (signal.aborted && exitCode === exitCodes.ok) throw new InterruptedError();
     io.out(json ? `${JSON.stringify(result)}\n` : `${text}\n`);
     return exitCode;
   } catch (error) {

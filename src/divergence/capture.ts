@@ -1,4 +1,5 @@
 /** Capture one arm: gates first, then one prompt, its activations written while it runs. */
+import { InterruptedError } from '../errors.ts';
 import { isCacheHook, selectHooks } from '../graph/hooks.ts';
 import { activationRecord, rowCount } from '../model/activation-rows.ts';
 import { Executor } from '../model/executor.ts';
@@ -43,6 +44,7 @@ export async function capture(options: CaptureOptions): Promise<CaptureSummary> 
   const tables = new SharedTables(options, identity, names);
   const { slidingWindows } = checkpoint.config;
   let tokens: number[] = [];
+  let stopped = false;
   try {
     if (gates.every((gate) => gate.class !== 'harness' || gate.passed)) {
       const executor = new Executor({ checkpoint, policy, kernels, threads });
@@ -71,11 +73,13 @@ export async function capture(options: CaptureOptions): Promise<CaptureSummary> 
         },
       });
       tokens = maxNewTokens === 0 ? [] : generated.tokens;
+      stopped = generated.stop === 'stopped';
       await executor.release();
     }
     tables.finish();
     const provenance = { ...runProvenance(options, { newTokens: tokens }), files: run.files, rows: tables.rows };
     run.publish({ gates }, { identity, provenance });
+    if (stopped) throw new InterruptedError(`interrupted after ${tokens.length} new tokens; they are in ${run.path}`);
   } catch (error) {
     run.abort();
     throw error;

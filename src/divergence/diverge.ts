@@ -102,7 +102,8 @@ export async function diverge(options: DivergeOptions): Promise<DivergenceSummar
       rows: tables.rows,
     };
     run.publish({ gates: summary.gates }, { identity, provenance });
-    if (options.signal?.aborted) {
+    // What was asked for after the last prompt is no interruption: the run is complete.
+    if (options.signal?.aborted && finished < prompts.length) {
       const kept = finished === 0 ? 'before any prompt was finished' : `after ${finished} of ${prompts.length} prompts`;
       throw new InterruptedError(`interrupted ${kept}${finished === 0 ? '' : `; they are in ${run.path}`}`);
     }

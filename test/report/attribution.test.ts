@@ -56,7 +56,7 @@ test('without a drift there is nothing to share out, and without a valid gate no
   const classes = [{ history: 'cached' as const, all: 0, none: 0, parts: [] }];
   const text = renderAttribution(summary({ observed: 0, classes }), options);
   expect(text).toMatch(/cached history: a whole decode +v\(all\) 0: nothing to share out/);
-  expect(text).toMatch(/^= NO DRIFT {2}the arms are equal in 100 steps/m);
+  expect(text).toMatch(/^= NO DRIFT {2}the logits of the arms are equal in\s+100 steps/m);
   const gate = { class: 'harness' as const, passed: false, status: 'failed' as const, scope: '' };
   const failed = { ...gate, name: 'no-class', measured: '3 of 9 elements differ', required: '0 elements differ' };
   const void_ = renderAttribution(summary({ nulls: [found({})], gates: [failed], valid: false }), options);

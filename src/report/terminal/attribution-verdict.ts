@@ -16,7 +16,7 @@ export function times(ratio: number): string {
 export function verdictText(summary: AttributionSummary): string {
   const { observed, steps, classes, places, gains, nulls, kernels, emulated } = summary;
   if (observed === 0)
-    return `NO DRIFT  the arms are equal in ${formatCounted(steps, 'step')}: there is nothing to share out`;
+    return `NO DRIFT  the logits of the arms are equal in ${formatCounted(steps, 'step')}: there is nothing to share out`;
   const emulation = emulated ? `; ${kernels} is emulated` : '';
   const parts = [
     ...classes.slice(-1).map(classText),

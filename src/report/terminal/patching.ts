@@ -161,7 +161,10 @@ function verdictLines(summary: PatchSummary, { color, columns }: PatchText): str
     return say(paint.good('='), 'CHANGES NOTHING  every patch wrote what was there');
   }
   if (base === 0)
-    return say(paint.good('='), 'VACUOUS  the arms are equal at every patched step: there is nothing to recover');
+    return say(
+      paint.good('='),
+      'VACUOUS  the logits of the arms are equal at every patched step: there is nothing to recover; every step: "steps": {"every": 1}',
+    );
   if (!isTwoByTwo(summary)) {
     const open = cells.filter(
       ({ horizons: [at0] }) => at0 !== undefined && at0.recovery !== null && at0.byConstruction < at0.count,

@@ -165,6 +165,24 @@ test('an interrupted run is not gone on with under other settings', async () => 
   await expect(run('other', spec, { decodeRows: 2 })).rejects.toThrow(/another run's: decodeRows was 1, is 2/);
 });
 
+test('asked to stop when the last prompt is done, patch and diverge are complete', async () => {
+  const stopAtTheEnd = () => {
+    const controller = new AbortController();
+    return {
+      signal: controller.signal,
+      onProgress: ({ stage, done, total }: { stage: string; done: number; total: number }) => {
+        if (stage === 'prompts' && done === total) controller.abort();
+      },
+    };
+  };
+  const { path, summary } = await run('late-stop', 'history', { prompts: given.slice(0, 2), ...stopAtTheEnd() });
+  expect(summary.prompts).toBe(2);
+  expect(existsSync(join(path, 'journal.jsonl'))).toBe(false);
+  const diverged = await diverge(model, { prompts: given.slice(0, 2), maxNewTokens: 4, ...stopAtTheEnd() });
+  expect(diverged.summary.prompts).toBe(2);
+  diverged.remove();
+});
+
 test('a spec that selects nothing at any step says so', async () => {
   await expect(run('nothing', { experiment: 'arms', name: 'late', steps: { at: [99] } })).rejects.toThrow(
     /^late: steps \{"at":\[99\]\}, horizons \[0,1,5,20\] and the positions of its patches select nothing in 44 decode steps$/,
