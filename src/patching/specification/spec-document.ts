@@ -55,6 +55,10 @@ against the *clean run's*, which stands for the uncached arm everywhere, as the 
 says how the cells were computed: resumed where their patch begins, after some were computed both ways and not one element differed,
 or, where one does, all as full passes. \`kvlens patch mini-llama names-swapped\` runs the example that ships.
 
+**A fault of the state** – a stale or scaled row, a wrong position – is found by a grid under \`--decode-rows 2\`: no rounding is left
+then, so that the cell that repairs the fault recovers, and no other. \`--plant FAULTS.json\` ([faults](explain.md)) puts one into the
+cached arm to see it; with one row per step the drift of rounding is in every cell as well.
+
 **Interrupted** by Ctrl-C, a run keeps the prompts it finished (of two prompts: the cells), and \`--resume --out DIR\` with the same
 settings goes on; the files then have the bytes of a run that was not interrupted.
 

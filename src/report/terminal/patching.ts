@@ -163,7 +163,7 @@ function verdictLines(summary: PatchSummary, { color, columns }: PatchText): str
   if (base === 0)
     return say(
       paint.good('='),
-      'VACUOUS  the logits of the arms are equal at every patched step: there is nothing to recover; every step: "steps": {"every": 1}',
+      'VACUOUS  the logits of the arms are equal at every patched step: there is nothing to recover',
     );
   if (!isTwoByTwo(summary)) {
     const open = cells.filter(
