@@ -15,10 +15,10 @@ import type { Result } from './contract.ts';
 import type { CommonOptions } from './options.ts';
 import { patchResult } from './patch-result.ts';
 
-/** `--plant` with a spec that has no cached arm. */
-export function noCachedArm({ experiment }: PatchSpec): UsageError {
+/** `--plant` with a spec of another experiment than `arms`. */
+export function plantsNothing({ experiment }: PatchSpec): UsageError {
   return new UsageError(
-    `--plant: found with experiment "${experiment}", expected "arms": it has no cached arm to plant in`,
+    `--plant: found with experiment "${experiment}", expected "arms": faults are planted in the cached arm of a 2×2 or a grid`,
   );
 }
 

@@ -10,7 +10,7 @@ import { RunDirectory } from '../store/run-directory.ts';
 import { cleanCorruptedResult } from './clean-corrupted-result.ts';
 import type { Context, Outcome } from './command.ts';
 import { chooseExecution } from './execution.ts';
-import { noCachedArm, ofSpec } from './experiments.ts';
+import { ofSpec, plantsNothing } from './experiments.ts';
 import { type CommonName, checkResume, unusedOptions } from './options.ts';
 import { Progress, type ProgressState } from './progress.ts';
 import { noteUnused, openSubject } from './subject.ts';
@@ -33,7 +33,7 @@ export async function patchTwoPrompts(
       `${refused.join(' and ')}: the prompts of "${spec.name}" are its "clean" and "corrupted", expected no others`,
     );
   }
-  if (isGiven('plant')) throw noCachedArm(spec);
+  if (isGiven('plant')) throw plantsNothing(spec);
   const subject = await openSubject(model, context, command);
   const { checkpoint, options } = subject;
   const { policy, kernels, threads, out, resume, quiet } = options;

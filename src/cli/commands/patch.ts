@@ -7,7 +7,7 @@ import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
 import { chooseExecution } from '../execution.ts';
-import { checkSpec, noCachedArm, promptsOf, runSpec } from '../experiments.ts';
+import { checkSpec, plantsNothing, promptsOf, runSpec } from '../experiments.ts';
 import {
   addCommonOptions,
   addOption,
@@ -66,7 +66,7 @@ export const patchCommand: CommandDefinition<'patch'> = {
     checkSpec(spec, command.args[1], checkpoint, options);
     checkResume(options);
     const plant = values.text('plant');
-    if (plant !== undefined && spec.experiment !== 'arms') throw noCachedArm(spec);
+    if (plant !== undefined && spec.experiment !== 'arms') throw plantsNothing(spec);
     const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const prefill = values.number('prefill') ?? null;
     const read = readPrompts(subject, source, options);
