@@ -18,7 +18,10 @@ export function readJsonFile(file: string): unknown {
     text = readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
     if (error instanceof InputError) throw error;
-    throw new InputError(`${file}: cannot be read (${errorCode(error)})`);
+    const code = errorCode(error);
+    throw new InputError(
+      code === 'EISDIR' ? `${file}: is a folder, expected a JSON file` : `${file}: cannot be read (${code})`,
+    );
   }
   try {
     value = JSON.parse(text);

@@ -1,6 +1,7 @@
 /** The result object of `patch` for an attribution. A failed harness gate or check leaves no number in it. */
 import type { AttributionSummary, ClassesSummary, NullFound } from '../patching/attribution/run/summary.ts';
-import { type Result, toMeasure } from './contract.ts';
+import type { Result } from './contract.ts';
+import { toMeasure } from './contract-parts.ts';
 import { nothingElse } from './patch-nothing.ts';
 
 type PatchResult = Result<'patch'>;

@@ -1,7 +1,8 @@
 /** The result object of `patch` for a clean/corrupted run. A failed harness gate leaves no number in it. */
 import type { CleanCorruptedSummary } from '../patching/clean-corrupted/run.ts';
 import type { CleanCorruptedRow } from '../patching/sweep/clean-corrupted.ts';
-import { type Result, toMeasure } from './contract.ts';
+import type { Result } from './contract.ts';
+import { toMeasure } from './contract-parts.ts';
 import { nothingElse } from './patch-nothing.ts';
 
 type Cell = Result<'patch'>['cells'][number];

@@ -1,7 +1,8 @@
 /** The result object of `diverge` from a run's summary. A failed harness gate leaves no measured number in it. */
 import type { DivergenceSummary, FlipRow, Origin } from '../divergence/summary.ts';
 import type { ExplainedArm, Explanation, StateFault } from '../patching/explain/types.ts';
-import { type Result, toMeasure } from './contract.ts';
+import type { Result } from './contract.ts';
+import { toMeasure } from './contract-parts.ts';
 
 type DivergeResult = Result<'diverge'>;
 

@@ -1,6 +1,7 @@
 /** The result object of `patch` from a run's summary. A failed harness gate or exactness check leaves no number in it. */
 import type { CellSummary, HorizonSummary, PatchSummary } from '../patching/run/summary.ts';
-import { type Result, toMeasure } from './contract.ts';
+import type { Result } from './contract.ts';
+import { toMeasure } from './contract-parts.ts';
 import { nothingElse } from './patch-nothing.ts';
 
 /** What a run found, for programs. `run` is the run directory. */

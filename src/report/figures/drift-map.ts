@@ -2,7 +2,7 @@
  * The map: operations in execution order down, decode steps across, colour is the relative L2 difference of the arms in
  * u. Exactly 0 is hatched; a line runs along the first operation that differs in each step; ◆ is a token flip.
  */
-import { escapeXml, fontFamily, round, text, zeroPattern } from './svg.ts';
+import { figure, round, text } from './svg.ts';
 import { driftColor, driftScale, type Theme } from './theme.ts';
 
 /** One row: a hook, and its drift in u at each step (0 is exactly 0, null is not measured). */
@@ -45,9 +45,6 @@ export function driftMap(options: MapOptions): string {
   const height = plotBottom + bottom;
   const x = (step: number) => round(left + step * cell);
   const parts = [
-    `<rect width="${width}" height="${height}" fill="${theme.background}"/>`,
-    text(36, 44, title, theme.ink, 'font-size="24" font-weight="640"'),
-    text(36, 74, subtitle, theme.ink2, 'font-size="13.5"'),
     ...legend(theme),
     ...cells(rows, tops, x, theme),
     ...labels(rows, tops, theme),
@@ -55,13 +52,7 @@ export function driftMap(options: MapOptions): string {
     ...flips.map((step) => flip(x(step - firstStep) + cell / 2, top - 8, theme)),
     ...axis(firstStep, steps, x, cell, plotBottom, theme),
   ];
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(alternative)}" font-family="${fontFamily}">`,
-    zeroPattern(theme),
-    ...parts,
-    '</svg>',
-    '',
-  ].join('\n');
+  return figure({ title, alternative, theme, width, height }, [subtitle], parts);
 }
 
 function rowTops(rows: readonly MapRow[]): number[] {

@@ -2,7 +2,7 @@
  * Patching results as heat maps: layers down, tokens across, one panel per patched hook. Colour is a signed value such as
  * recovery, centred on 0 and symmetric; hatching marks cells whose patch changes no bit.
  */
-import { escapeXml, fontFamily, round, text, zeroPattern } from './svg.ts';
+import { escapeXml, figure, round, text } from './svg.ts';
 import { divergingColor, type Theme } from './theme.ts';
 
 /** One panel: values by layer and column; null where the patch changes nothing. */
@@ -55,20 +55,11 @@ export function patchGrid(options: GridOptions): string {
   const longest = Math.max(...columns.map((column) => columnText(column).length));
   const height = Math.ceil(plotBottom + 24 + longest * 7.4);
   const parts = [
-    `<rect width="${width}" height="${height}" fill="${theme.background}"/>`,
-    text(36, 44, title, theme.ink, 'font-size="24" font-weight="640"'),
-    ...subtitle.map((line, i) => text(36, 74 + i * 20, line, theme.ink2, 'font-size="13.5"')),
     ...legend(options, legendTop + 10),
     ...panels.flatMap((panel, i) => panelParts(panel, tops[i], x, cell, options)),
     ...columns.map((column, i) => columnLabel(column, round(x(i) + cell / 2), plotBottom + 12, theme)),
   ];
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(alternative)}" font-family="${fontFamily}">`,
-    zeroPattern(theme),
-    ...parts,
-    '</svg>',
-    '',
-  ].join('\n');
+  return figure({ title, alternative, theme, width, height }, subtitle, parts);
 }
 
 function panelParts(
