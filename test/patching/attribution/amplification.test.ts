@@ -1,7 +1,9 @@
 /** Gains of layers where they are known beforehand, random differences of the size asked for, and their composition by hand. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { distance } from '../../../src/divergence/counterfactual.ts';
-import { Executor } from '../../../src/model/executor.ts';
+import { hookName } from '../../../src/graph/hooks.ts';
+import { Arm } from '../../../src/model/arms.ts';
+import { captureNothing, Executor } from '../../../src/model/executor.ts';
 import { roundTo } from '../../../src/numerics/half.ts';
 import { RandomStream } from '../../../src/numerics/random.ts';
 import { forcedRun } from '../../../src/patching/arms/forced-run.ts';
@@ -152,3 +154,43 @@ test.each(['f16', 'bf16', 'f32'] as const)(
     }
   },
 );
+
+test('entering, leaving, added and what comes through the history are those of block passes made by hand', async () => {
+  const dir = writeTinyCheckpoint({ attention: 'gqa', layers: 2 });
+  dirs.push(dir);
+  const executor = new Executor(await executorOptions(dir, 'fp32', 'ort-unpacked'));
+  executors.push(executor);
+  const run = await forcedRun(executor, prompt, { steps: 4, ignoreEos: true });
+  const { steps } = await measureAmplification(executor, run, { draws: 1, seed: 1 });
+  const arms = [Arm.uncached(executor, run.tokens.length, 'recompute'), Arm.cached(executor, run.tokens.length, 1)];
+  const names = [0, 1].flatMap((layer) => [hookName('resid_pre', layer), hookName('resid_post', layer)]);
+  const hooks = new Set(names);
+  for (const arm of arms) await arm.prefill(run.tokens.slice(0, run.promptLength), captureNothing);
+  for (const [at, n] of run.lengths.entries()) {
+    const [u, c] = [
+      await arms[0].step(run.tokens.slice(0, n), { hooks }),
+      await arms[1].step(run.tokens.slice(0, n), { hooks }),
+    ];
+    const newest = (step: typeof u, kind: string, layer: number) =>
+      step.activations.get(hookName(kind, layer))!.data.slice(-executor.config.hiddenSize);
+    for (const layer of [0, 1]) {
+      const pass = async (x: typeof u, history: Arm) => {
+        const rows = history.cache.view(layer, n - 1);
+        const input = newest(x, 'resid_pre', layer);
+        const place = { start: n - 1, count: 1 };
+        return (await executor.block(layer, input, place, rows, 'decode', captureNothing)).residual;
+      };
+      const [bothU, uOnC, bothC] = [await pass(u, arms[0]), await pass(u, arms[1]), await pass(c, arms[1])];
+      expect(steps[at][layer]).toMatchObject({
+        entering: distance(newest(c, 'resid_pre', layer), newest(u, 'resid_pre', layer)),
+        leaving: distance(bothC, uOnC),
+        added: distance(bothU, newest(u, 'resid_post', layer)),
+        viaHistory: distance(uOnC, bothU),
+      });
+    }
+  }
+  // Each of the three must be there, or none could be told from another.
+  const all = steps.flatMap((step) => step.slice(0, 2));
+  for (const name of ['leaving', 'added', 'viaHistory'] as const)
+    expect(Math.max(...all.map((each) => each[name])), name).toBeGreaterThan(0);
+});
