@@ -1,0 +1,159 @@
+/** From a study's definition to what runs: models opened, prompts tokenised, conditions in their order. */
+import { embeddedModels, resolveModel } from '../../checkpoint/embedded.ts';
+import { expandKeyValueHeads } from '../../checkpoint/expand-kv.ts';
+import { checkFiniteWeights } from '../../checkpoint/finite-weights.ts';
+import { openCheckpoint } from '../../checkpoint/open.ts';
+import type { Checkpoint } from '../../checkpoint/types.ts';
+import { InputError, UsageError } from '../../errors.ts';
+import { checkSlices, type KernelPreset, parseKernels, resolveKernels } from '../../graph/kernels.ts';
+import { type RoundingPolicy, resolvePolicy } from '../../graph/rounding.ts';
+import { type Fault, parseFaults } from '../../model/faults.ts';
+import { type Prompt, readPromptFile } from '../prompts.ts';
+import type { Condition } from './condition.ts';
+import type { StudyDefinition } from './schema.ts';
+import { resolveStudyStrategy } from './strategies.ts';
+
+/** A model of a study, opened. */
+export interface OpenedModel {
+  checkpoint: Checkpoint;
+  prompts: readonly Prompt[];
+  /** Planted in a share of the prompts. */
+  faults: readonly Fault[];
+}
+
+/** Conditions that share graphs: a model, a policy and a kernel preset. Gates are measured once for each. */
+export interface Group {
+  index: number;
+  /** `model/precision/kernels` */
+  name: string;
+  model: string;
+  policy: RoundingPolicy;
+  kernels: KernelPreset;
+}
+
+export interface ResolvedStudy {
+  definition: StudyDefinition;
+  /** By name, in the order of the definition. */
+  models: ReadonlyMap<string, OpenedModel>;
+  groups: readonly Group[];
+  conditions: readonly Condition[];
+  /** Group of each condition. */
+  groupOf: readonly number[];
+}
+
+/**
+ * Open a study's models and make its conditions: models, precisions, kernels, padding, strategies, in that order of nesting, so
+ * that conditions which share graphs follow one another.
+ * @param source names the study in errors: a file
+ * @throws InputError, UsageError for what a model, a file or an option does not have
+ */
+export async function resolveStudy(definition: StudyDefinition, source: string): Promise<ResolvedStudy> {
+  const policies = unique(definition.precisions.map(policyOf), 'precisions', source);
+  const kernels = unique(definition.kernels.map(kernelsOf), 'kernels', source);
+  const strategies = unique(
+    definition.strategies.map((entry) => resolveStudyStrategy(entry, definition.seed, source)),
+    'strategies',
+    source,
+  );
+  checkThreads(kernels, definition.threads, source);
+  const unknown = definition.patching.strategies.find((name) => !strategies.some((found) => found.name === name));
+  if (unknown !== undefined && definition.patching.prompts > 0) {
+    const names = strategies.map(({ name }) => name).join(', ');
+    throw new InputError(`${source}: patching.strategies: found ${JSON.stringify(unknown)}, expected ${names}`);
+  }
+  const models = new Map<string, OpenedModel>();
+  for (const entry of definition.models) {
+    const opened = await openModel(entry, definition, policies, kernels, source);
+    const { name } = opened.checkpoint;
+    if (models.has(name)) throw new InputError(`${source}: models: found two named ${JSON.stringify(name)}`);
+    models.set(name, opened);
+  }
+  const groups: Group[] = [];
+  const conditions: Condition[] = [];
+  const groupOf: number[] = [];
+  for (const [model, { checkpoint }] of models) {
+    const { modelType: family, heads, kvHeads, layers } = checkpoint.config;
+    for (const policy of policies) {
+      for (const preset of kernels) {
+        const name = [model, policy.name, preset.name].join('/');
+        const group = { index: groups.length, name, model, policy, kernels: preset };
+        groups.push(group);
+        for (const padding of definition.padding) {
+          for (const { name: strategyName, strategy, coupling } of strategies) {
+            const padded = padding === 0 ? [] : [`padding-${padding}`];
+            conditions.push({
+              index: conditions.length,
+              name: [name, strategyName, ...padded].join('/'),
+              model: { name: model, family, heads, kvHeads, layers },
+              ...{ policy, kernels: preset, strategyName, strategy, coupling, padding },
+            });
+            groupOf.push(group.index);
+          }
+        }
+      }
+    }
+  }
+  return { definition, models, groups, conditions, groupOf };
+}
+
+async function openModel(
+  entry: StudyDefinition['models'][number],
+  definition: StudyDefinition,
+  policies: readonly RoundingPolicy[],
+  kernels: readonly KernelPreset[],
+  source: string,
+): Promise<OpenedModel> {
+  const { model, expandKv } = typeof entry === 'string' ? { model: entry, expandKv: false } : entry;
+  const resolved = resolveModel(model);
+  if (resolved.kind === 'graph') {
+    throw new InputError(`${source}: models: ${model} is an exported graph folder, expected a checkpoint`);
+  }
+  const stored = await openCheckpoint(resolved.dir, resolved.name === undefined ? {} : { name: resolved.name });
+  checkFiniteWeights(stored);
+  const checkpoint = expandKv ? expandKeyValueHeads(stored) : stored;
+  for (const preset of kernels) checkSlices(preset, checkpoint.config);
+  const { prompts: settings } = definition;
+  const file = settings.file ?? resolved.embedded?.prompts ?? embeddedModels()[0]?.prompts;
+  if (file === undefined) throw new InputError(`${source}: prompts.file: found nothing, expected a file`);
+  const { tokenizer, config } = checkpoint;
+  const target = { tokenizer, vocabSize: config.vocabSize, maxPositions: config.maxPositions };
+  const { template, limit, fewShot, delimiter } = settings;
+  const prompts = readPromptFile(
+    file,
+    {
+      ...{ template, limit, fewShot: fewShot?.file ?? null, targetDelimiter: delimiter },
+      ...(fewShot?.count === undefined ? {} : { fewShotCount: fewShot.count }),
+    },
+    target,
+  );
+  const faults = definition.plant?.faults ?? [];
+  for (const policy of faults.length === 0 ? [] : policies) {
+    parseFaults(faults, `${source}: plant.faults`, { config, policy });
+  }
+  return { checkpoint, prompts, faults };
+}
+
+function policyOf(entry: StudyDefinition['precisions'][number]): RoundingPolicy {
+  return typeof entry === 'string' ? resolvePolicy(entry) : entry;
+}
+
+function kernelsOf(entry: StudyDefinition['kernels'][number]): KernelPreset {
+  return typeof entry === 'string' ? resolveKernels(entry) : parseKernels(entry, 'kernels');
+}
+
+function checkThreads(kernels: readonly KernelPreset[], threads: number, source: string): void {
+  const single = kernels.find(({ singleThread }) => singleThread);
+  if (single && threads !== 1) {
+    throw new UsageError(`${source}: threads: found ${threads}, expected 1 with kernels ${single.name}`);
+  }
+}
+
+/** @throws InputError where two entries have one name */
+function unique<T extends { name: string }>(entries: readonly T[], field: string, source: string): readonly T[] {
+  const names = new Set<string>();
+  for (const { name } of entries) {
+    if (names.has(name)) throw new InputError(`${source}: ${field}: found two named ${JSON.stringify(name)}`);
+    names.add(name);
+  }
+  return entries;
+}
