@@ -18,25 +18,26 @@ export interface JournalLine {
 }
 
 export interface JournalOptions {
-  /** Bring each line to the disk at once (default), or once in so many milliseconds and when it is closed. */
+  /** Bring each line to the disk at once (default), or once in so many milliseconds. */
   syncEvery?: number;
-  /** Only read: nothing is cut off, and a file that is not there is an error. */
-  readOnly?: boolean;
 }
 
 /** An open journal file. */
 export class JournalFile {
   readonly path: string;
   private descriptor: number | undefined;
+  private readonly writable: boolean;
   private readonly syncEvery: number;
+  private head: unknown;
   /** Bytes of complete lines. */
   private length = 0;
   private first = 0;
   private synced = 0;
 
-  private constructor(path: string, descriptor: number, syncEvery: number) {
+  private constructor(path: string, mode: 'r' | 'r+' | 'w+', syncEvery: number) {
     this.path = path;
-    this.descriptor = descriptor;
+    this.descriptor = guard(path, () => openSync(path, mode));
+    this.writable = mode !== 'r';
     this.syncEvery = syncEvery;
   }
 
@@ -44,30 +45,52 @@ export class JournalFile {
    * Open a journal, or begin one.
    * @throws InputError if it is another run's: which settings differ; or if a line in it is damaged
    */
-  static open(path: string, identity: unknown, options: JournalOptions = {}): JournalFile {
-    const { syncEvery = 0, readOnly = false } = options;
-    const exists = existsSync(path);
-    if (readOnly && !exists) throw new InputError(`${path}: no such file, expected the journal of a run`);
-    const descriptor = guard(path, () => openSync(path, readOnly ? 'r' : exists ? 'r+' : 'w+'));
-    const file = new JournalFile(path, descriptor, syncEvery);
+  static open(path: string, identity: unknown, { syncEvery = 0 }: JournalOptions = {}): JournalFile {
+    const file = new JournalFile(path, existsSync(path) ? 'r+' : 'w+', syncEvery);
     try {
-      const head = file.scan().next();
-      const own = { format, identity: plain(identity) };
-      if (head.done) {
-        if (readOnly) throw new InputError(`${path}: is empty, expected the journal of a run`);
+      const own = plain(identity);
+      if (file.readHead()) requireSame(path, file.identity, own);
+      else {
         file.cut(0);
-        file.write(own);
+        file.write({ format, identity: own });
         file.first = file.length;
-      } else {
-        requireSame(path, head.value.value, own, readOnly ? '' : '--resume: ');
-        file.first = head.value.bytes;
-        file.length = file.first;
+        file.head = own;
       }
       return file;
     } catch (error) {
       file.close();
       throw error;
     }
+  }
+
+  /** Open a journal to read it; nothing is changed. @throws InputError if there is none */
+  static read(path: string): JournalFile {
+    if (!existsSync(path)) throw new InputError(`${path}: no such file, expected the journal of a run`);
+    const file = new JournalFile(path, 'r', 0);
+    if (file.readHead()) return file;
+    file.close();
+    throw new InputError(`${path}: is empty, expected the journal of a run`);
+  }
+
+  /** The run that the journal belongs to. */
+  get identity(): unknown {
+    return this.head;
+  }
+
+  private readHead(): boolean {
+    const head = this.scan().next();
+    if (head.done) return false;
+    const { value, bytes } = head.value;
+    if (!isObject(value) || value.format !== format) {
+      throw new InputError(
+        `${this.path}: another version of kvlens wrote this journal`,
+        'remove the folder and run again',
+      );
+    }
+    this.head = value.identity;
+    this.first = bytes;
+    this.length = bytes;
+    return true;
   }
 
   /** The lines after the first, of this sitting and of earlier ones; a torn last line is cut off once they are read to the end. */
@@ -119,14 +142,7 @@ export class JournalFile {
 
   private cut(length: number): void {
     this.length = length;
-    guard(this.path, () => {
-      try {
-        ftruncateSync(this.handle(), length);
-      } catch (error) {
-        // Opened to be read only.
-        if (!(error instanceof Error && 'code' in error && error.code === 'EINVAL')) throw error;
-      }
-    });
+    if (this.writable) guard(this.path, () => ftruncateSync(this.handle(), length));
   }
 
   private write(value: unknown): { offset: number; bytes: number } {
@@ -215,19 +231,23 @@ function plain(value: unknown): unknown {
 /** How many differences an error names. */
 const shownDifferences = 5;
 
-function requireSame(path: string, found: unknown, own: unknown, prefix: string): void {
-  const differing = differences(found, own, '');
+function requireSame(path: string, found: unknown, own: unknown): void {
+  const differing = differences(found, own);
   if (differing.length === 0) return;
-  const more = differing.length - shownDifferences;
-  const shown = differing.slice(0, shownDifferences).join('; ') + (more > 0 ? `; … ${more} more` : '');
   throw new InputError(
-    `${prefix}${path} is another run's: ${shown}`,
+    `--resume: ${path} is another run's: ${someDifferences(differing)}`,
     'give the settings it was begun with, or another --out',
   );
 }
 
+/** The first few of what `differences` found, as one line. */
+export function someDifferences(differing: readonly string[]): string {
+  const more = differing.length - shownDifferences;
+  return differing.slice(0, shownDifferences).join('; ') + (more > 0 ? `; … ${more} more` : '');
+}
+
 /** `decodeRows: was 1, is 2`, one for each leaf that differs. */
-export function differences(found: unknown, own: unknown, path: string): string[] {
+export function differences(found: unknown, own: unknown, path = ''): string[] {
   if (isObject(found) && isObject(own)) {
     const keys = [...new Set([...Object.keys(found), ...Object.keys(own)])];
     return keys.flatMap((key) => differences(found[key], own[key], path === '' ? key : `${path}.${key}`));
@@ -240,7 +260,7 @@ export function differences(found: unknown, own: unknown, path: string): string[
     const text = JSON.stringify(value) ?? 'nothing';
     return text.length <= 40 ? text : `${text.slice(0, 37)}…`;
   };
-  return [`${path.replace(/^identity\./, '')} was ${show(found)}, is ${show(own)}`];
+  return [`${path} was ${show(found)}, is ${show(own)}`];
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

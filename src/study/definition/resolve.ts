@@ -9,7 +9,7 @@ import { checkSlices, type KernelPreset, parseKernels, resolveKernels } from '..
 import { type RoundingPolicy, resolvePolicy } from '../../graph/rounding.ts';
 import { type Fault, parseFaults } from '../../model/faults.ts';
 import { type Prompt, readPromptFile } from '../prompts.ts';
-import type { Condition } from './condition.ts';
+import { type CrossedFactors, crossFactors, type Factors } from './factors.ts';
 import type { StudyDefinition } from './schema.ts';
 import { resolveStudyStrategy } from './strategies.ts';
 
@@ -21,29 +21,15 @@ export interface OpenedModel {
   faults: readonly Fault[];
 }
 
-/** Conditions that share graphs: a model, a policy and a kernel preset. Gates are measured once for each. */
-export interface Group {
-  index: number;
-  /** `model/precision/kernels` */
-  name: string;
-  model: string;
-  policy: RoundingPolicy;
-  kernels: KernelPreset;
-}
-
-export interface ResolvedStudy {
+export interface ResolvedStudy extends CrossedFactors {
   definition: StudyDefinition;
   /** By name, in the order of the definition. */
   models: ReadonlyMap<string, OpenedModel>;
-  groups: readonly Group[];
-  conditions: readonly Condition[];
-  /** Group of each condition. */
-  groupOf: readonly number[];
+  factors: Factors;
 }
 
 /**
- * Open a study's models and make its conditions: models, precisions, kernels, padding, strategies, in that order of nesting, so
- * that conditions which share graphs follow one another.
+ * Open a study's models and make its conditions.
  * @param source names the study in errors: a file
  * @throws InputError, UsageError for what a model, a file or an option does not have
  */
@@ -68,32 +54,11 @@ export async function resolveStudy(definition: StudyDefinition, source: string):
     if (models.has(name)) throw new InputError(`${source}: models: found two named ${JSON.stringify(name)}`);
     models.set(name, opened);
   }
-  const groups: Group[] = [];
-  const conditions: Condition[] = [];
-  const groupOf: number[] = [];
-  for (const [model, { checkpoint }] of models) {
-    const { modelType: family, heads, kvHeads, layers } = checkpoint.config;
-    for (const policy of policies) {
-      for (const preset of kernels) {
-        const name = [model, policy.name, preset.name].join('/');
-        const group = { index: groups.length, name, model, policy, kernels: preset };
-        groups.push(group);
-        for (const padding of definition.padding) {
-          for (const { name: strategyName, strategy, coupling } of strategies) {
-            const padded = padding === 0 ? [] : [`padding-${padding}`];
-            conditions.push({
-              index: conditions.length,
-              name: [name, strategyName, ...padded].join('/'),
-              model: { name: model, family, heads, kvHeads, layers },
-              ...{ policy, kernels: preset, strategyName, strategy, coupling, padding },
-            });
-            groupOf.push(group.index);
-          }
-        }
-      }
-    }
-  }
-  return { definition, models, groups, conditions, groupOf };
+  const factors = {
+    models: [...models].map(([name, { checkpoint }]) => ({ name, config: checkpoint.config })),
+    ...{ policies, kernels, strategies, padding: definition.padding },
+  };
+  return { definition, models, factors, ...crossFactors(factors) };
 }
 
 async function openModel(
