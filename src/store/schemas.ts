@@ -240,7 +240,7 @@ export const tables = {
     tokens: column('int32 list', 'the new tokens, the end token included'),
     text: column('string', 'the new text, cut before a stop sequence; empty without a tokenizer'),
     answer: optional('string', 'what was extracted; null where nothing was found'),
-    correct: column('bool', 'the answer is the gold one'),
+    correct: optional('bool', 'the answer is the gold one; null without a gold answer'),
     stop: column('text', 'end, stop-sequence, limit or context'),
   },
   temperatures: {

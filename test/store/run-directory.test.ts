@@ -147,8 +147,8 @@ test.skipIf(!existsSync('/dev/full'))(
     const run = create();
     symlinkSync('/dev/full', join(out, '.vocab.arrow.partial'));
     expect(() => {
-      const vocab = run.table('vocab', identity, {});
-      vocab.add({ id: 0, string: null, bytes: null });
+      const vocab = run.table('vocab', identity, { model: ['tiny'] });
+      vocab.add({ id: 0, string: null, bytes: null, model: 'tiny' });
       run.publish(controls, manifest);
     }).toThrow(InputError);
     run.abort();

@@ -26,6 +26,8 @@ export interface ResolvedStudy extends CrossedFactors {
   /** By name, in the order of the definition. */
   models: ReadonlyMap<string, OpenedModel>;
   factors: Factors;
+  /** Names of the strategies that are patched. */
+  patched: readonly string[];
 }
 
 /**
@@ -42,10 +44,13 @@ export async function resolveStudy(definition: StudyDefinition, source: string):
     source,
   );
   checkThreads(kernels, definition.threads, source);
-  const unknown = definition.patching.strategies.find((name) => !strategies.some((found) => found.name === name));
-  if (unknown !== undefined && definition.patching.prompts > 0) {
-    const names = strategies.map(({ name }) => name).join(', ');
-    throw new InputError(`${source}: patching.strategies: found ${JSON.stringify(unknown)}, expected ${names}`);
+  const names = strategies.map(({ name }) => name);
+  const patched = definition.patching.strategies ?? [names.includes('greedy') ? 'greedy' : names[0]];
+  const unknown = patched.find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    throw new InputError(
+      `${source}: patching.strategies: found ${JSON.stringify(unknown)}, expected ${names.join(', ')}`,
+    );
   }
   const models = new Map<string, OpenedModel>();
   for (const entry of definition.models) {
@@ -58,7 +63,7 @@ export async function resolveStudy(definition: StudyDefinition, source: string):
     models: [...models].map(([name, { checkpoint }]) => ({ name, config: checkpoint.config })),
     ...{ policies, kernels, strategies, padding: definition.padding },
   };
-  return { definition, models, factors, ...crossFactors(factors) };
+  return { definition, models, factors, patched, ...crossFactors(factors) };
 }
 
 async function openModel(

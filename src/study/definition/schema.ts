@@ -116,7 +116,10 @@ const schema = z.strictObject({
     .strictObject({
       prompts: count.default(10).describe('the first so many of each condition; 0: none'),
       every: z.int().min(1).default(8).describe('every so many steps are patched, each by itself'),
-      strategies: z.array(z.string().min(1)).default(['greedy']).describe('names of the strategies that are patched'),
+      strategies: z
+        .array(z.string().min(1))
+        .optional()
+        .describe('names of the strategies that are patched; default greedy, or the first'),
     })
     .prefault({})
     .describe('the 2×2 and the residual patch'),

@@ -11,7 +11,7 @@ import { crossFactors } from '../definition/factors.ts';
 import { publishOutcome, type StudyResult, shardFile } from './publish.ts';
 import { isStudyIdentity, type StudyIdentity } from './study-identity.ts';
 import { UnitJournal } from './unit-journal.ts';
-import { type Shard, WorkUnits } from './work-units.ts';
+import { isShard, type Shard, WorkUnits } from './work-units.ts';
 
 /** Tables that do not depend on the units: every shard has the same. */
 const sharedFiles = ['conditions.arrow', 'prompts.arrow', 'vocab.arrow'];
@@ -82,17 +82,6 @@ function openShard(folder: string): OpenShard {
   }
   const { shard, ...rest } = identity;
   return { folder, shard, identity: rest, journal: UnitJournal.load(file, unitsOf(rest).count) };
-}
-
-function isShard(value: unknown): value is Shard {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'index' in value &&
-    'of' in value &&
-    Number.isSafeInteger(value.index) &&
-    Number.isSafeInteger(value.of)
-  );
 }
 
 /** @throws InputError unless the shards are those of one study, each once, with every unit */

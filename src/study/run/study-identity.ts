@@ -6,7 +6,6 @@ import type { ModelConfig } from '../../checkpoint/types.ts';
 import { graphDigest, machineIdentity } from '../../divergence/identity.ts';
 import type { Factors } from '../definition/factors.ts';
 import type { ResolvedStudy } from '../definition/resolve.ts';
-import type { StudyDefinition } from '../definition/schema.ts';
 import type { UnitSettings } from '../unit/unit.ts';
 
 /** What a merge reads of it. */
@@ -21,12 +20,12 @@ export interface StudyIdentity extends Record<string, unknown> {
 }
 
 /** The settings that every unit shares. */
-export function unitSettings(definition: StudyDefinition): UnitSettings {
+export function unitSettings({ definition, patched }: Pick<ResolvedStudy, 'definition' | 'patched'>): UnitSettings {
   const { answers, arms, maxNewTokens, ignoreEos, decodeRows, threads, temperatures } = definition;
   const { profile, patching, placebo, plant = null } = definition;
   return {
     ...{ answers, arms, maxNewTokens, ignoreEos, decodeRows, threads, temperatures },
-    ...{ profile, patching, placebo, plant },
+    ...{ profile, patching: { ...patching, strategies: patched }, placebo, plant },
   };
 }
 
@@ -56,7 +55,7 @@ export async function studyIdentity(study: ResolvedStudy): Promise<StudyIdentity
       fewShot === undefined
         ? null
         : { sha256: sha256(readFileSync(fewShot.file, 'utf8')), count: fewShot.count ?? null },
-    settings: unitSettings(definition),
+    settings: unitSettings(study),
     ...machineIdentity(definition.threads),
     sha256: { models: checkpoints, graphs: Object.fromEntries(graphs) },
   };

@@ -17,6 +17,9 @@ import { studyIdentity, unitSettings } from './study-identity.ts';
 import { UnitJournal } from './unit-journal.ts';
 import { type Shard, WorkUnits } from './work-units.ts';
 
+/** Prompts a group's unit is given: the gates use the first, the placebo looks for order-dependent classes in all. */
+const gatePrompts = 3;
+
 /** How far a study is. */
 export interface StudyProgress {
   stage: 'gates' | 'units' | 'files';
@@ -97,7 +100,9 @@ async function makeUnits(options: StudyOptions, units: WorkUnits, journal: UnitJ
     const measured = groups.length - open.length;
     report('gates', null, groups.length, measured);
     const gates = open.map(
-      ({ index, model }): GatesJob => ({ kind: 'gates', group: index, prompt: models.get(model)!.prompts[0] }),
+      ({ index, model }): GatesJob => ({
+        ...{ kind: 'gates', group: index, prompts: models.get(model)!.prompts.slice(0, gatePrompts) },
+      }),
     );
     await pool.runAsFinished(
       gates,
@@ -141,13 +146,14 @@ function* jobsOf(
     yield {
       ...{ kind: 'prompt', unit, condition, prompt: models.get(model.name)!.prompts[prompt] },
       uncachedPlan: standInHolds(policy, gates.gates) ? 'stand-in' : 'recompute',
-      classes: gates.classes,
+      ...{ gates: gates.gates, classes: gates.classes, placeboPlan: gates.placeboPlan },
     };
   }
 }
 
 /** What a thread is told of a study. */
-function configOf({ models, groups, conditions, groupOf, definition }: ResolvedStudy): UnitConfig {
+function configOf(study: ResolvedStudy): UnitConfig {
+  const { models, groups, conditions, groupOf } = study;
   const references = [...models].map(([name, { checkpoint }]) => [name, referenceTo(checkpoint)]);
-  return { models: Object.fromEntries(references), groups, conditions, groupOf, settings: unitSettings(definition) };
+  return { models: Object.fromEntries(references), groups, conditions, groupOf, settings: unitSettings(study) };
 }

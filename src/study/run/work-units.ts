@@ -15,6 +15,12 @@ export function parseShard(text: string): Shard {
   throw new UsageError(`--shard: found ${JSON.stringify(text)}, expected i/n with 1 ≤ i ≤ n, for example 1/4`);
 }
 
+/** True for what `parseShard` returns, also after it has been JSON. */
+export function isShard(value: unknown): value is Shard {
+  if (typeof value !== 'object' || value === null || !('index' in value) || !('of' in value)) return false;
+  return Number.isSafeInteger(value.index) && Number.isSafeInteger(value.of);
+}
+
 /** True if a shard makes this unit; without one, every unit is made. */
 export function isOfShard(unit: number, shard: Shard | null): boolean {
   return shard === null || unit % shard.of === shard.index - 1;

@@ -62,6 +62,7 @@ const promptUnit: z.ZodType<PromptUnit> = z.strictObject({
 const gatesUnit = z.strictObject({
   ...{ kind: z.literal('gates'), group: count, gates: z.array(gateResultSchema) },
   classes: z.array(z.enum(operationClasses)),
+  placeboPlan: z.enum(['forward', 'recompute']),
 });
 
 /** @throws if it is no unit */

@@ -9,6 +9,7 @@ import type { TableName } from '../../store/schemas.ts';
 import type { Condition } from '../definition/condition.ts';
 import type { Group } from '../definition/factors.ts';
 import type { StudyDefinition } from '../definition/schema.ts';
+import type { PlaceboPlan } from '../placebo/index.ts';
 import type { Prompt } from '../prompts.ts';
 import type { UnitSummary } from './unit-summary.ts';
 
@@ -28,7 +29,7 @@ export interface UnitSettings
     'answers' | 'arms' | 'maxNewTokens' | 'ignoreEos' | 'decodeRows' | 'threads' | 'temperatures'
   > {
   profile: StudyDefinition['profile'];
-  patching: StudyDefinition['patching'];
+  patching: { prompts: number; every: number; strategies: readonly string[] };
   placebo: StudyDefinition['placebo'];
   plant: { faults: readonly Fault[]; share: number } | null;
 }
@@ -37,7 +38,8 @@ export interface UnitSettings
 export interface GatesJob {
   kind: 'gates';
   group: number;
-  prompt: Prompt;
+  /** The first ones. */
+  prompts: readonly Prompt[];
 }
 
 /** One prompt under one condition. */
@@ -47,8 +49,11 @@ export interface PromptJob {
   unit: number;
   condition: number;
   prompt: Prompt;
+  /** Of its group. */
+  gates: readonly GateResult[];
   uncachedPlan: UncachedPlan;
   classes: readonly OperationClass[];
+  placeboPlan: PlaceboPlan;
 }
 
 export type UnitJob = GatesJob | PromptJob;
@@ -59,6 +64,7 @@ export interface GatesUnit {
   gates: GateResult[];
   /** Classes whose sums the decode kernel changes: what the placebo permutes; empty where the group has no placebo. */
   classes: OperationClass[];
+  placeboPlan: PlaceboPlan;
 }
 
 /** Tables that units write. */
