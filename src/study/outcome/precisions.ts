@@ -39,5 +39,5 @@ export function foldsHeads({ decode }: KernelPreset): boolean {
 export function predictedDecades({ default: type }: RoundingPolicy) {
   const bits = formats.f32.significandBits - formats[type].significandBits;
   const powersOfTwo: [number, number] = [bits, 2 * bits];
-  return { linear: bits * Math.LOG10E * Math.LN2, quadratic: 2 * bits * Math.LOG10E * Math.LN2, powersOfTwo };
+  return { linear: bits * Math.log10(2), quadratic: 2 * bits * Math.log10(2), powersOfTwo };
 }

@@ -17,7 +17,7 @@ export interface StudyOutcome {
   conditions: ConditionOutcome[];
   /** Half precision against single, by model and kernels. */
   falsification: Falsification[];
-  /** Error that each layer's kernel adds, by model, half precision and kernels. */
+  /** Error that each layer's kernel adds, by model, precision and kernels. */
   profiles: LayerProfile[];
   verdicts: StudyVerdict[];
   /** Claims × kernels × precisions: the verdicts over all models. */
@@ -53,6 +53,8 @@ export interface ConditionOutcome {
   padding: number;
   /** Failed gates of its group; a failed harness gate leaves no results. */
   failedGates: string[];
+  /** Gates that claims rest on and that were not run. */
+  gatesNotRun: string[];
   results: ConditionResults | null;
 }
 
@@ -319,7 +321,8 @@ export interface LayerProfile {
   precision: string;
   kernels: string;
   prompts: number;
-  added: { layer: number; mean: number }[];
+  /** Blocks in order; null where it is not a number. */
+  added: { layer: number; mean: number | null }[];
   /** S = a_0 / median of a_l, l ≥ 1; and U = max a / median a. Null where a median is 0. */
   sharpness: Measured | null;
   unevenness: Measured | null;

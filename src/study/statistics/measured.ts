@@ -29,9 +29,10 @@ export function withInterval(value: number, interval: Interval | null): Measured
 
 /**
  * A share of independent units: Wilson's interval; without one, the upper bound is the share of which 95 % of samples of
- * this size would show at least one: 1 − 0.05^(1/n).
+ * this size would show at least one: 1 − 0.05^(1/n). Of no units nothing is known: [0, 1].
  */
 export function measuredShare(count: number, n: number): Estimate {
+  if (n === 0) return { value: 0, lower: 0, upper: 1 };
   const { low, high } = rateInterval(count, n);
   return { value: count / n, lower: low, upper: count === 0 ? largestUnseen(n) : high };
 }
