@@ -17,7 +17,7 @@ export interface StudyOutcome {
   conditions: ConditionOutcome[];
   /** Half precision against single, by model and kernels. */
   falsification: Falsification[];
-  /** Error that each layer's kernel adds, by model, half precision and kernels. */
+  /** Error that each layer's kernel adds, by model, precision and kernels. */
   profiles: LayerProfile[];
   verdicts: StudyVerdict[];
   /** Claims × kernels × precisions: the verdicts over all models. */
@@ -53,6 +53,8 @@ export interface ConditionOutcome {
   padding: number;
   /** Failed gates of its group; a failed harness gate leaves no results. */
   failedGates: string[];
+  /** Gates that claims rest on and that were not run. */
+  gatesNotRun: string[];
   results: ConditionResults | null;
 }
 
@@ -68,7 +70,8 @@ export interface ConditionResults {
   divergence: SequenceDivergence;
   firstDivergence: FirstDivergence;
   flips: FlipRate;
-  prediction: FlipPrediction;
+  /** Null where it takes other prompts, and there are none. */
+  prediction: FlipPrediction | null;
   drift: Drift;
   reference: { oracle: ArmErrors | null; single: ArmErrors | null; double: ArmErrors | null };
   /** Of profiled prompts; null where there is none. */
@@ -147,9 +150,9 @@ export interface FlipRate {
   ties: number;
   /** Ties excepted. */
   boundary: number;
-  /** Per token, all of them; and without ties and cuts. Bootstrapped by prompt. */
-  perToken: Measured;
-  plainPerToken: Measured;
+  /** Per token, all of them; and without ties and cuts. Bootstrapped by prompt; null without a step. Nothing bounds 0 from above but `none`. */
+  perToken: Measured | null;
+  plainPerToken: Measured | null;
   /** Without a flip: what 95 % rules out. */
   none: {
     /** Share of prompts that have a flip, at most: 1 − 0.05^(1/prompts). */
@@ -184,7 +187,7 @@ export interface GreedyPrediction {
 export interface SampledPrediction {
   kind: 'sampled';
   coupling: 'gumbel' | 'inverse-cdf' | 'independent';
-  observed: Measured;
+  observed: Measured | null;
   /** Total variation of the processed distributions; null where it was not measured. */
   lower: Measured | null;
   upper: Measured | null;
@@ -192,24 +195,24 @@ export interface SampledPrediction {
   within: boolean | null;
 }
 
-/** Means per step. */
+/** Means per step; null without a step, or where a distance is not a number. */
 export interface Drift {
-  l2: Measured;
-  kl: Measured;
-  js: Measured;
-  tv: Measured;
+  l2: Measured | null;
+  kl: Measured | null;
+  js: Measured | null;
+  tv: Measured | null;
 }
 
-/** Mean L2 of each arm to a reference on the same tokens. */
+/** Mean L2 of mean-centred logits of each arm to a reference on the same tokens. */
 export interface ArmErrors {
   prompts: number;
   steps: number;
-  cached: Measured;
-  uncached: Measured;
+  cached: Measured | null;
+  uncached: Measured | null;
   /** cached / uncached; null where the uncached arm has no error. */
   ratio: Measured | null;
-  /** `neither` where the interval of the ratio holds 1. */
-  closer: 'cached' | 'uncached' | 'neither';
+  /** `neither` where the interval of the ratio holds 1; null without an interval. */
+  closer: 'cached' | 'uncached' | 'neither' | null;
 }
 
 /** Drift of the residual stream after one layer, relative L2. */
@@ -220,8 +223,8 @@ export interface LayerDrift {
   steps: number;
   /** Share of steps in which no bit differs. */
   equalShare: number;
-  rms: number;
-  mean: Measured;
+  rms: number | null;
+  mean: Measured | null;
   /** Mean relative L2 of each part, and its share of the three together (norms do not add up: a convention); null where not measured. */
   added: LayerPart | null;
   viaHistory: LayerPart | null;
@@ -229,7 +232,7 @@ export interface LayerDrift {
 }
 
 export interface LayerPart {
-  mean: Measured;
+  mean: Measured | null;
   /** Null where all three parts are 0. */
   share: number | null;
 }
@@ -266,8 +269,8 @@ export interface OrderMatchedOutcome {
 export interface TemperatureDrift {
   temperature: number;
   /** Mean TV: the lower bound; and mean of 2 TV / (1 + TV): the upper. */
-  tv: Measured;
-  upper: Measured;
+  tv: Measured | null;
+  upper: Measured | null;
 }
 
 /** The uncached arm against itself summed in other orders. */
@@ -318,7 +321,8 @@ export interface LayerProfile {
   precision: string;
   kernels: string;
   prompts: number;
-  added: { layer: number; mean: number }[];
+  /** Blocks in order; null where it is not a number. */
+  added: { layer: number; mean: number | null }[];
   /** S = a_0 / median of a_l, l ≥ 1; and U = max a / median a. Null where a median is 0. */
   sharpness: Measured | null;
   unevenness: Measured | null;
