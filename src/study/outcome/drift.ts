@@ -1,5 +1,5 @@
 /** How far the arms lie apart: logits, layers, patched cells, and each arm from a reference. */
-import { measuredRatio, mapped } from '../statistics/measured.ts';
+import { mapped, measuredRatio } from '../statistics/measured.ts';
 import type { CellSums, LayerSums, StepSums } from '../unit/unit-summary.ts';
 import type { PromptRecord } from './record.ts';
 import type {

@@ -18,8 +18,6 @@ import { studyVerdicts, verdictTable } from './verdicts.ts';
 export interface StudyOutcomesOptions {
   /** All conditions of the study; a unit names its own by place. */
   conditions: readonly Condition[];
-  /** Results of the gates by `gateGroup`. A gate that is missing guards nothing: verdicts that rest on it stay open. */
-  gatesByGroup: GatesByGroup;
 }
 
 export class StudyOutcomes {
@@ -50,14 +48,17 @@ export class StudyOutcomes {
     this.open.add(unit);
   }
 
-  /** The outcome of all units added. */
-  finish(): StudyOutcome {
+  /**
+   * The outcome of all units added.
+   * @param gatesByGroup results of the gates by `gateGroup`. A gate that is missing guards nothing: verdicts that rest on it stay
+   *   open.
+   */
+  finish(gatesByGroup: GatesByGroup): StudyOutcome {
     this.close();
-    const { gatesByGroup } = this.options;
     const view = new StudyView(this.records, gatesByGroup);
     const verdicts = studyVerdicts(view);
     return {
-      conditions: this.withFamilies(this.records.map((record) => this.outcome(record))),
+      conditions: this.withFamilies(this.options.conditions.map((condition) => this.outcome(condition, gatesByGroup))),
       falsification: falsifications(view),
       profiles: view.families().flatMap((family) => view.models(family).flatMap((model) => layerProfile(model) ?? [])),
       verdicts,
@@ -71,14 +72,15 @@ export class StudyOutcomes {
     this.open = null;
   }
 
-  private outcome(record: ConditionRecord): ConditionOutcome {
-    const { index, name, model, policy, kernels, strategyName, coupling, padding } = record.condition;
-    const { failed, notRun, voided } = groupState(this.options.gatesByGroup, record.condition);
+  private outcome(condition: Condition, gatesByGroup: GatesByGroup): ConditionOutcome {
+    const { index, name, model, policy, kernels, strategyName, coupling, padding } = condition;
+    const { failed, notRun, voided } = groupState(gatesByGroup, condition);
+    const record = this.records.find((found) => found.condition.index === index);
     return {
       ...{ index, condition: name, model: model.name, family: model.family },
       ...{ precision: policy.name, kernels: kernels.name, strategy: strategyName, coupling, padding },
       ...{ failedGates: failed, gatesNotRun: notRun },
-      results: voided ? null : conditionResults(record),
+      results: voided || !record ? null : conditionResults(record),
     };
   }
 

@@ -2,8 +2,8 @@
 import { bootstrapRatio } from '../../numerics/bootstrap.ts';
 import type { C1Condition, C1Evidence } from '../claims/c1.ts';
 import type { C2Evidence } from '../claims/c2.ts';
-import { measuredRatio, measuredShare, estimateOf, withInterval } from '../statistics/measured.ts';
 import { neededDiscordant } from '../statistics/mcnemar.ts';
+import { estimateOf, measuredRatio, measuredShare, withInterval } from '../statistics/measured.ts';
 import { signFlipTest } from '../statistics/sign-flip.ts';
 import { judgedPair } from './accuracy.ts';
 import type { ConditionRecord } from './condition-record.ts';

@@ -10,7 +10,7 @@ import { guard } from '../../store/files.ts';
 import type { RunDirectory } from '../../store/run-directory.ts';
 import type { CrossedFactors } from '../definition/factors.ts';
 import type { ResolvedStudy } from '../definition/resolve.ts';
-import { StudyOutcomes } from '../outcome/outcomes.ts';
+import { StudyOutcomes } from '../outcome/study-outcomes.ts';
 import type { StudyOutcome } from '../outcome/types.ts';
 import type { PromptUnit } from '../unit/unit.ts';
 import type { StudyIdentity } from './study-identity.ts';
@@ -147,9 +147,11 @@ export function publishOutcome(
   provenance: Record<string, unknown>,
 ): StudyResult {
   const { run, identity, crossed } = publication;
-  const outcomes = new StudyOutcomes({ conditions: crossed.conditions, groupOf: crossed.groupOf });
+  const outcomes = new StudyOutcomes({ conditions: crossed.conditions });
   const found = stream(publication, ({ summary }) => outcomes.add(summary));
-  const outcome = outcomes.finish(crossed.groups.map(({ name }) => found.gates.filter(({ group }) => group === name)));
+  const outcome = outcomes.finish(
+    new Map(crossed.groups.map(({ name }) => [name, found.gates.filter(({ group }) => group === name)])),
+  );
   run.publish(
     { gates: found.gates },
     {

@@ -1,5 +1,5 @@
 /** Figures with their intervals, from per-prompt sums. */
-import { type Interval, bootstrapRatio } from '../../numerics/bootstrap.ts';
+import { bootstrapRatio, type Interval } from '../../numerics/bootstrap.ts';
 import { rateInterval } from '../../numerics/rate-interval.ts';
 import type { Estimate } from '../claims/claim.ts';
 import type { Measured } from '../outcome/types.ts';
