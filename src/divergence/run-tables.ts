@@ -80,8 +80,15 @@ function stepColumns(row: StepRecord) {
     tv_processed: row.tvProcessed,
     margin_cached: logits.cached.margin,
     margin_uncached: logits.uncached.margin,
+    top_shift: logits.topShift,
+    margin_choice: row.marginChoice,
+    boundary: row.boundary,
     error_cached: row.errorCached,
     error_uncached: row.errorUncached,
     error_cosine: row.errorCosine,
+    drift_fp32_cached: row.drift.single?.cached ?? null,
+    drift_fp32_uncached: row.drift.single?.uncached ?? null,
+    drift_fp64_cached: row.drift.double?.cached ?? null,
+    drift_fp64_uncached: row.drift.double?.uncached ?? null,
   };
 }

@@ -6,6 +6,7 @@ import { captureNothing, type Executor, type StepKernel } from '../model/executo
 import type { KVCache } from '../model/kv-cache.ts';
 import { forward } from '../model/plans.ts';
 import { bitEqual } from './counterfactual.ts';
+import { OrderMatchedCount } from './order-matched.ts';
 
 /** What a stand-in computed for one prompt. */
 export interface StandInRun {
@@ -23,15 +24,22 @@ export interface StandInRun {
   kernel?: StepKernel;
 }
 
+/** What a spot check found. */
+export interface SpotChecked {
+  /** By length, whether the stand-in was right (on a tape: at its stage). */
+  equal: Map<number, boolean>;
+  /** The full forward at the end against the stand-in: steps after the prompt, and their K/V rows. */
+  matched: OrderMatchedCount;
+}
+
 /**
  * One full forward at the end checks the K/V rows and the logits of every step (row i of a forward equals the last row of
  * a forward over i + 1 rows: the prefix gate), and one step in the middle is recomputed in full by itself.
- * @returns by length, whether the stand-in was right (on a tape: at its stage).
  */
-export async function spotCheck(run: StandInRun): Promise<Map<number, boolean>> {
+export async function spotCheck(run: StandInRun): Promise<SpotChecked> {
   const { executor, forced, promptLength: first, logits, kernel = 'prefill' } = run;
   const { vocabSize } = executor.config;
-  const found = new Map<number, boolean>();
+  const found: SpotChecked = { equal: new Map(), matched: new OrderMatchedCount() };
   const last = forced.length - 1;
   const middle = first + 1 + (keyOf(run.id) % Math.max(1, last - first));
   for (const n of new Set([Math.min(middle, last), last])) {
@@ -47,7 +55,10 @@ export async function spotCheck(run: StandInRun): Promise<Map<number, boolean>> 
       const other = cache.view(layer, n);
       equal &&= bitEqual(own.keys, other.keys) && bitEqual(own.values, other.values);
     }
-    found.set(n, equal);
+    found.equal.set(n, equal);
+    if (n !== last) continue;
+    for (const length of checked.slice(1)) found.matched.addStep(logits[length - first], row(length));
+    found.matched.addRows(executor.blocks, run.cache, cache, n);
   }
   return found;
 }

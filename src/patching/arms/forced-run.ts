@@ -92,7 +92,7 @@ export async function uncachedUnder(
   for (const n of lengths) logits.push((await arm.step(tokens.slice(0, n), captureNothing)).logits);
   if (plan === 'stand-in') {
     const forced = [...tokens, decided];
-    const checks = await spotCheck({ executor, kernel, cache: arm.cache, forced, promptLength, logits, id });
+    const { equal: checks } = await spotCheck({ executor, kernel, cache: arm.cache, forced, promptLength, logits, id });
     if ([...checks.values()].includes(false)) return uncachedUnder(executor, kernel, run, 'recompute');
   }
   return logits.slice(1);
