@@ -50,7 +50,12 @@ export class Owner {
       ...{ token: randomUUID(), host: hostname(), boot: bootId(), pid: process.pid },
       started: startOf(process.pid)?.time ?? null,
     };
-    guard(file, () => writeFileSync(file, JSON.stringify(own)));
+    try {
+      guard(file, () => writeFileSync(file, JSON.stringify(own)));
+    } catch (error) {
+      rmSync(file, { force: true });
+      throw error;
+    }
     return new Owner(path, file, own.token);
   }
 

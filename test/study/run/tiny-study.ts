@@ -19,15 +19,23 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** The study as it is written in a file, with `changes`. */
-export function tinyStudy(changes: Partial<StudyInput> = {}): StudyInput {
+/** The study as it is written in a file, with `changes`; its decode kernel sums in another order, so that the arms differ. */
+export function tinyStudy({ limit = 5, ...changes }: Partial<StudyInput> & { limit?: number } = {}): StudyInput {
   const model = writeTinyCheckpoint({ modelType: 'mistral', attention: 'gqa', seed: 4 });
   afterAll(() => removeCheckpoint(model));
   const file = join(temporaryFolder(), 'prompts.jsonl');
-  const prompts = Array.from({ length: 5 }, (_, i) => JSON.stringify({ id: `p${i}`, tokens: [1, 3 + i, 40 + i, 9] }));
+  const prompts = Array.from({ length: limit }, (_, i) =>
+    JSON.stringify({ id: `p${i}`, tokens: [1, 3 + i, 40 + i, 9] }),
+  );
   writeFileSync(file, `${prompts.join('\n')}\n`);
   return {
-    ...{ name: 'tiny', models: [model], strategies: ['greedy', 't1.0-k50'], precisions: ['fp16'], kernels: ['ort'] },
+    ...{
+      name: 'tiny',
+      models: [model],
+      strategies: ['greedy', 't1.0-k50'],
+      precisions: ['fp16'],
+      kernels: ['split-k:4:storage'],
+    },
     ...{ prompts: { file }, maxNewTokens: 12, ignoreEos: true },
     ...{ profile: { prompts: 1 }, patching: { prompts: 1, every: 4 }, placebo: { arms: 2 } },
     ...changes,
