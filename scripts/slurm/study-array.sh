@@ -56,13 +56,22 @@ if [ "$status" -eq 1 ] && [ -f "$shard/units.jsonl" ]; then
   say 'a gate failed; the merge will say so'
   exit 0
 fi
-if [ "$status" -ne 130 ] || [ "$stopped" = no ]; then exit "$status"; fi
+case $status in
+  130) [ "$stopped" = yes ] || exit 130; why='out of time' ;;
+  129 | 1[3-9]? | 2??) why="kvlens was killed (signal $((status - 128)))" ;;
+  *) exit "$status" ;;
+esac
 
-# A task that was cancelled, or that Slurm queues again by itself, does not run any more.
-if [ "$(squeue --noheader --job "$task" --format %T 2>/dev/null)" != RUNNING ]; then exit "$status"; fi
+# A task that was cancelled, or that Slurm queues again by itself, does not run any more. A busy controller may not answer at once.
+for _ in 1 2 3; do
+  if state=$(squeue --noheader --job "$task" --format %T); then break; fi
+  state=RUNNING
+  sleep 5
+done
+if [ "$state" != RUNNING ]; then exit "$status"; fi
 if [ "$(lines)" -le "$before" ]; then
-  say 'no unit was finished within the time limit, so that another turn would not either: give more --time'
+  say "$why before a unit was finished; another turn would end like this one: give more --time or --mem"
   exit "$status"
 fi
-say 'out of time; queued again'
+say "$why; queued again"
 scontrol requeue "$task"
