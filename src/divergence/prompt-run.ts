@@ -8,6 +8,7 @@ import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing, type Executor } from '../model/executor.ts';
 import type { Fault } from '../model/faults.ts';
+import { forwardBytes, mostForwardBytes } from '../model/forward-rows.ts';
 import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
 import { type CaptureSets, captureSetsOf } from './capture-sets.ts';
 import { type ArmAtStep, compareStep, type HookComparison, stepDiffers } from './compare.ts';
@@ -17,8 +18,14 @@ import { findOrigins } from './operations.ts';
 import { oracleLogits } from './oracle.ts';
 import { originOf } from './origins.ts';
 import type { ArmActivation, LayerRecord, PromptResult, StepRecord } from './rows.ts';
-import { spotCheck } from './spot-check.ts';
+import { spotCheck, spotCheckForward } from './spot-check.ts';
 import type { Origin } from './summary.ts';
+
+/**
+ * How the uncached arm of a prompt is computed. `forward`, where gates null and prefix hold: tokens that are given in one
+ * forward if what it captures fits into memory, other prompts through the stand-in.
+ */
+export type PromptPlan = UncachedPlan | 'forward';
 
 /** What every prompt of a run shares. */
 export interface PromptRunOptions {
@@ -32,7 +39,7 @@ export interface PromptRunOptions {
   decodeRows: number;
   maxNewTokens: number;
   ignoreEos: boolean;
-  uncachedPlan: UncachedPlan;
+  uncachedPlan: PromptPlan;
   saveActivations: boolean;
   /** Planted in the cached arm. */
   faults?: readonly Fault[];
@@ -83,7 +90,7 @@ interface Arms {
 export class PromptRun {
   private readonly options: PromptRunOptions;
   private readonly prompt: PromptInput;
-  private readonly plan: UncachedPlan;
+  private readonly plan: PromptPlan;
   private readonly sets: CaptureSets;
   private readonly limit: number;
   private readonly capacity: number;
@@ -93,17 +100,17 @@ export class PromptRun {
   private freeRunningSteps: StepRecord[] = [];
   private tokensCached: number[] | null = null;
 
-  constructor(options: PromptRunOptions, prompt: PromptInput, plan: UncachedPlan) {
+  constructor(options: PromptRunOptions, prompt: PromptInput, plan: PromptPlan) {
     const { executor, maxNewTokens } = options;
     const { maxPositions } = executor.config;
     this.options = options;
     this.prompt = prompt;
-    this.plan = plan;
     // The last token that is decided is never run, so it needs no row.
     const wanted = prompt.continuation ? prompt.continuation.length : maxNewTokens;
     this.limit = Math.max(1, Math.min(wanted, maxPositions - prompt.tokens.length + 1));
     this.capacity = prompt.tokens.length + this.limit - 1;
     this.sets = captureSetsOf(options);
+    this.plan = plan === 'forward' && !this.fitsForward() ? 'stand-in' : plan;
   }
 
   /** Make every pass of the prompt and compare what it captured. */
@@ -111,9 +118,9 @@ export class PromptRun {
     const { executor, mode } = this.options;
     const arms = this.newArms();
     this.forced = await this.teacherForced(arms);
-    if (this.plan === 'stand-in') {
+    if (this.plan !== 'recompute') {
       const { id, tokens } = this.prompt;
-      const checks = await spotCheck({
+      const checks = await (this.plan === 'forward' ? spotCheckForward : spotCheck)({
         ...{ executor, cache: arms.uncached.cache, forced: this.forced, id, promptLength: tokens.length },
         logits: arms.uncachedLogits,
       });
@@ -156,10 +163,26 @@ export class PromptRun {
     const { executor, decodeRows, faults } = this.options;
     return {
       cached: Arm.cached(executor, this.capacity, decodeRows, faults === undefined ? {} : { faults }),
-      uncached: Arm.uncached(executor, this.capacity, this.plan, Math.max(2, decodeRows)),
+      uncached: this.uncachedArm(Math.max(2, decodeRows)),
       cachedLogits: [],
       uncachedLogits: [],
     };
+  }
+
+  private uncachedArm(rows: number): Arm {
+    const { executor } = this.options;
+    const { tokens, continuation } = this.prompt;
+    if (this.plan !== 'forward') return Arm.uncached(executor, this.capacity, this.plan, rows);
+    // One token more than is read, where the context has room: the last step's check is then no repetition of the forward.
+    const given = [...tokens, ...(continuation ?? [])].slice(0, executor.config.maxPositions);
+    return Arm.ofForward(executor, given, rows);
+  }
+
+  private fitsForward(): boolean {
+    const { executor } = this.options;
+    const { hooks } = this.sets.all;
+    if (this.prompt.continuation === null) return false;
+    return forwardBytes(executor, executor.policy, hooks, this.capacity) <= mostForwardBytes;
   }
 
   /** Both arms on the uncached arm's tokens. Returns the forced sequence: prompt and new tokens. */
