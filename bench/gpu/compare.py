@@ -51,7 +51,7 @@ def read_table(folder, name):
 def read_run(folder):
     """The conditions of one run, each with its steps by prompt."""
     with open(os.path.join(folder, "controls.json"), encoding="utf-8") as file:
-        failed = [gate["name"] for gate in json.load(file)["gates"] if gate["class"] == "harness" and not gate["passed"]]
+        failed = [gate["name"] for gate in json.load(file).get("gates", []) if gate["class"] == "harness" and not gate["passed"]]
     if failed:
         raise ValueError(f"{folder}: harness gates failed ({', '.join(failed)}), so that no number of it counts")
     steps = read_table(folder, "steps")
@@ -87,11 +87,13 @@ def figures(steps, prompts):
 
 def beside(witness, runs):
     """One condition of the witness and the comparable conditions of the runs."""
-    same = ("model", "precision", "strategy", "seed")
+    same = ("model", "strategy", "seed")
+    # In float32 both attention paths round nowhere, so that kvlens has one policy for them.
+    precision = "fp32" if witness["precision"].startswith("fp32") else witness["precision"]
     found = []
     for run in runs:
         shared = sorted(set(witness["steps"]) & set(run["steps"]))
-        if not shared or any(run[key] != witness[key] for key in same):
+        if not shared or run["precision"] != precision or any(run[key] != witness[key] for key in same):
             continue
         ours, theirs = figures(run["steps"], shared), figures(witness["steps"], shared)
         found.append({"kernels": run["kernels"], **ours, "ratio": ratio(ours["l2"], theirs["l2"]), "witness": theirs})
@@ -100,7 +102,7 @@ def beside(witness, runs):
     nearest = min(finite, key=lambda run: abs(math.log(run["ratio"])), default=None)
     everything = figures(witness["steps"], sorted(witness["steps"]))
     return {
-        **{key: witness[key] for key in ("condition", *same, "kernels")},
+        **{key: witness[key] for key in ("condition", "precision", *same, "kernels")},
         **{"figures": everything, "runs": found, "nearest": nearest and nearest["kernels"]},
     }
 

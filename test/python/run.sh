@@ -2,7 +2,8 @@
 # All checks that need Python, in an environment of their own: `test/python/run.sh [--reference]`.
 #
 # Arrow files by pyarrow, polars and pandas; graphs by onnx and ONNX Runtime for Python; the training recipe's problems;
-# corrupted copies that must be noticed; with --reference also parity with Hugging Face's transformers (a large download).
+# corrupted copies that must be noticed; the parts of bench/gpu; with --reference also parity with Hugging Face's transformers and
+# the GPU witness on the CPU (a large download).
 # Needs the built command (npm run build) and Python 3.11. Prints `N passed, N failed` as its last line.
 set -euo pipefail
 
@@ -99,7 +100,25 @@ count 'Graphs' "$python" "$here/check_onnx.py" "$work/graphs" "$work/single" --c
 count 'Corrupted copies' "$python" "$here/self_test.py" --sample "$work/sample" "$work/sample-raw" \
   --run "$work/run" "$work/run-raw" --graphs "$work/graphs"
 count 'Training problems' unit_tests "$root/data/training"
+gpu=$root/test/gpu
+"${tsx[@]}" "$gpu/print-parts.mts" >"$work/parts.json"
+count 'GPU witness: draws, distances and columns' "$python" "$gpu/check_parts.py" "$work/parts.json"
 if [ "$reference" = yes ]; then
+  count 'GPU witness: both protocols' "$python" "$gpu/check_arms.py"
+  sampling=(--temperature 0.8 --top-k 20 --seed 5)
+  for strategy in greedy sampled; do
+    options=(--precision fp32 --limit 3 --max-new-tokens 40)
+    if [ "$strategy" = sampled ]; then options+=("${sampling[@]}"); fi
+    succeeds "a $strategy run beside the GPU witness" \
+      "${kvlens[@]}" diverge mini-mistral "${options[@]}" --quiet --out "$work/beside-$strategy"
+    succeeds "a $strategy run of the GPU witness on this CPU" \
+      "$python" "$root/bench/gpu/witness.py" mini-mistral --device cpu "${options[@]}" --out "$work/witness-$strategy"
+    count "GPU witness, $strategy: tokens" "$python" "$gpu/check_witness.py" "$work/witness-$strategy" "$work/beside-$strategy"
+    count "GPU witness, $strategy: Arrow" "$python" "$here/check_arrow.py" "$work/witness-$strategy"
+    succeeds "GPU witness, $strategy: kvlens's reader" "${tsx[@]}" "$gpu/read-run.mts" "$work/witness-$strategy"
+    succeeds "GPU witness, $strategy: the comparison" \
+      "$python" "$root/bench/gpu/compare.py" "$work/witness-$strategy" "$work/beside-$strategy"
+  done
   checkpoints=()
   for folder in "$root"/data/checkpoints/*/; do checkpoints+=(--checkpoint "$folder"); done
   if [ -d "$model" ]; then checkpoints+=(--checkpoint "$model"); fi
