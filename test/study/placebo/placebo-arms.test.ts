@@ -239,6 +239,20 @@ describe('classes', () => {
     expect(await placeboClasses(executor, [], { strategy: { kind: 'greedy' }, steps: 5 })).toEqual([]);
   });
 
+  test('that change one element of thousands after rounding are found on a few steps', async () => {
+    for (const { dir } of embeddedModels()) {
+      const executor = await open(dir, 'bf16', 'ort');
+      const tokens = Array.from({ length: 24 }, (_, i) => 1 + ((i * 37) % 500));
+      const input = { id: 'a', index: 0, tokens, continuation: null };
+      const found = await placeboClasses(executor, [input], {
+        strategy: { kind: 'greedy' },
+        steps: 4,
+        ignoreEos: true,
+      });
+      expect(found).toEqual(['scores', 'values']);
+    }
+  });
+
   test('weights of stages that are permuted are counted once per seed', async () => {
     const { checkpoint, policy } = await executorOptions(tiny({ layers: 2 }), 'fp16');
     const { hiddenSize, vocabSize } = checkpoint.config;
