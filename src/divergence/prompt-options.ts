@@ -34,6 +34,8 @@ export interface PromptRunOptions {
   temperatures?: readonly number[];
   /** Texts that end what an arm writes by itself; they need a tokenizer. Default none. */
   stop?: readonly string[];
+  /** Hand the uncached arm's logits over with the result. Default false. */
+  keepLogits?: boolean;
   /** Measure order-matched decoding as an arm of its own. Default false. */
   orderMatched?: boolean;
   /** Whether the cached arm draws the uncached arm's random numbers (default) or its own. */

@@ -2,10 +2,11 @@
  * One prompt through its arms. Passes are made step by step; on a tape (`model/tape.ts`) the same code runs once per stage,
  * and what a step compares is collected over the stages.
  */
+
+import { UsageError } from '../errors.ts';
 import { Arm, type UncachedPlan } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing } from '../model/executor.ts';
-import { UsageError } from '../errors.ts';
 import type { StopReason } from '../study/unit/unit-summary.ts';
 import { Choices, type Decisions } from './choices.ts';
 import { addNonfinite, HookSteps } from './hook-steps.ts';
@@ -62,6 +63,7 @@ export class PromptRun {
   private readonly matched = new OrderMatchedCount();
   private readonly temperatures: PromptResult['temperatures'];
   private forced: number[] = [];
+  private uncachedLogits: readonly FloatArray[] = [];
   private freeRunningSteps: StepRecord[] = [];
   private stop: StopReason = 'limit';
   /** Texts of the arms that part from the uncached one. */
@@ -98,6 +100,7 @@ export class PromptRun {
     const { prompt, records } = this;
     const arms = this.newArms();
     this.forced = await this.teacherForced(arms);
+    this.uncachedLogits = arms.uncachedLogits;
     const { forced } = this;
     const promptLength = prompt.tokens.length;
     const free = mode !== 'teacher-forced' && prompt.continuation === null;
@@ -134,6 +137,7 @@ export class PromptRun {
         ? { ...this.matched.found(), ...(this.matchedText ?? { tokens: [...tokensUncached], stop }) }
         : null,
       temperatures: this.temperatures,
+      logits: this.options.keepLogits ? this.uncachedLogits : null,
       spotChecks: { steps: checked.size, failed: [...checked.values()].filter((equal) => !equal).length },
       recomputed: this.plan === 'recompute',
     };

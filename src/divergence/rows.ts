@@ -1,5 +1,6 @@
 /** What one prompt contributes to a run: rows of the Arrow tables and the counts the summary is made of. */
 import type { ActivationRecord } from '../model/activation-rows.ts';
+import type { FloatArray } from '../model/arrays.ts';
 import type { StorageType } from '../numerics/types.ts';
 import type { StopReason, TemperatureSums } from '../study/unit/unit-summary.ts';
 import type { LogitsComparison } from './metrics/logits.ts';
@@ -81,6 +82,8 @@ export interface PromptResult {
   tokensUncached: number[];
   /** How those texts ended; a forced continuation ends at its limit. */
   stops: { cached: StopReason; uncached: StopReason };
+  /** The uncached arm's logits [d_vocab] of each teacher-forced step; null where they were not asked for. */
+  logits: readonly FloatArray[] | null;
   /** Null where it was not asked for. */
   orderMatched: OrderMatchedArm | null;
   /** Total variation of the teacher-forced steps that count, by temperature asked for. */

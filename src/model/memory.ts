@@ -61,7 +61,7 @@ export function loadedBytes(checkpoint: Checkpoint, policy: RoundingPolicy): num
 }
 
 /** Parameters of each block and of the unembedding; rows of the embedding are gathered from the file. */
-function stageParameters(config: ModelConfig): number[] {
+export function stageParameters(config: ModelConfig): number[] {
   const stages: number[] = new Array(config.layers + 1).fill(0);
   for (const [name, shape] of requiredTensors({ ...config, storedKvHeads: config.kvHeads })) {
     const parameters = shape.reduce((a, b) => a * b, 1);

@@ -45,6 +45,8 @@ export const tables = {
     decode_rows: column('int32', 'rows each decode step of the cached arm recomputes'),
     threads: column('int32', 'intra-op threads'),
     template: column('text', 'template that turned a question into a prompt'),
+    coupling: column('text', 'keyed: both arms draw the same random numbers; independent: each its own'),
+    padding: column('int32', 'rows of left padding of the cached arm'),
   },
   prompts: {
     prompt: column('text', 'id of the prompt'),
@@ -52,11 +54,13 @@ export const tables = {
     text: optional('text', 'the prompt as text'),
     tokens: column('int32 list', 'the prompt as token ids'),
     gold: optional('text', 'the answer it should get'),
+    model: column('text', 'name of the model: tokens are its own'),
   },
   vocab: {
     id: column('int32', 'token id'),
     string: optional('string', 'the vocabulary entry as stored'),
     bytes: optional('binary', 'the bytes the token stands for; null for special tokens'),
+    model: column('text', 'name of the model'),
   },
   steps: {
     condition,
@@ -244,6 +248,31 @@ export const tables = {
     step: column('int32', 'decode step, from 1'),
     distance: column('float64', 'L2 of mean-centred logits, the null’s run to the uncached arm'),
     observed: column('float64', 'the same of the cached arm'),
+  },
+  answers: {
+    condition,
+    prompt,
+    arm: column('text', 'cached, uncached or order-matched, each running free'),
+    tokens: column('int32 list', 'the new tokens, the end token included'),
+    text: column('string', 'the new text, cut before a stop sequence; empty without a tokenizer'),
+    answer: optional('string', 'what was extracted; null where nothing was found'),
+    correct: optional('bool', 'the answer is the gold one; null without a gold answer'),
+    stop: column('text', 'end, stop-sequence, limit or context'),
+  },
+  temperatures: {
+    condition,
+    prompt,
+    temperature: column('float64', 'temperature at which raw logits become probabilities'),
+    steps: column('int32', 'teacher-forced steps that count'),
+    tv: column('float64', 'Σ over steps of the total variation of the arms'),
+    upper: column('float64', 'Σ over steps of 2 TV / (1 + TV): no Gumbel-max flip rate is higher'),
+  },
+  placebo: {
+    condition,
+    prompt,
+    seed: column('int32', 'order of the sums of this uncached arm'),
+    correct: optional('bool', 'its answer is the gold one; null without a gold answer'),
+    diverged_at: optional('int32', 'first step whose token is not the uncached arm’s; null: the same text'),
   },
 } as const satisfies Record<string, Record<string, Column>>;
 

@@ -46,6 +46,7 @@ table(
   'conditions',
   {
     ...same('model', 'precision', 'kernels', 'template'),
+    coupling: ['keyed', 'independent'],
     condition: conditions,
     strategy: conditions,
     sampler: ['gumbel'],
@@ -54,23 +55,26 @@ table(
     ...{ condition, model: 'model', precision: 'precision', kernels: 'kernels', strategy: condition },
     ...{ temperature: i ? 0.7 : null, top_k: i ? 50 : null, top_p: i ? 0.9 : null, sampler: i ? 'gumbel' : null },
     ...{ seed: 2 ** 53 - 1, decode_rows: 1 + i, threads: 1, template: 'template' },
+    ...{ coupling: i ? 'independent' : 'keyed', padding: 7 * i },
   })),
 );
 table(
   'prompts',
-  { prompt: prompts, text: ['ein Text\n', ''], gold: ['42'] },
+  { ...same('model'), prompt: prompts, text: ['ein Text\n', ''], gold: ['42'] },
   prompts.map((prompt, index) => ({
     ...{ prompt, index, text: ['ein Text\n', '', null][index], gold: index ? null : '42' },
     tokens: index === 2 ? [] : [1, 2 ** 31 - 1, index],
+    model: 'model',
   })),
 );
 table(
   'vocab',
-  {},
+  same('model'),
   Array.from({ length: 300 }, (_, id) => ({
     id,
     string: id % 7 === 0 ? null : `▁${String.fromCodePoint(0x1f600 + (id % 50))}${id}`,
     bytes: id % 5 === 0 ? null : Uint8Array.from({ length: id % 4 }, (_, i) => (id * 31 + i) & 255),
+    model: 'model',
   })),
 );
 const maybe = <V,>(i: number, value: V): V | null => (i % 3 === 0 ? null : value);
