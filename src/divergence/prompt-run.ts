@@ -10,7 +10,7 @@ import { captureNothing } from '../model/executor.ts';
 import type { StopReason } from '../study/unit/unit-summary.ts';
 import { Choices, type Decisions } from './choices.ts';
 import { addNonfinite, HookSteps } from './hook-steps.ts';
-import { totalVariationAt } from './metrics/logits.ts';
+import { flipRateBound, totalVariationAt } from './metrics/logits.ts';
 import { OrderMatchedCount } from './order-matched.ts';
 import type { PromptInput, PromptRunOptions } from './prompt-options.ts';
 import type { PromptResult, StepRecord } from './rows.ts';
@@ -191,7 +191,7 @@ export class PromptRun {
     for (const sums of this.temperatures) {
       const tv = totalVariationAt(sums.temperature, cached, uncached);
       sums.tv += tv;
-      sums.upper += (2 * tv) / (1 + tv);
+      sums.upper += flipRateBound(tv);
     }
     return decisions;
   }

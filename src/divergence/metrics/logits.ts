@@ -180,6 +180,14 @@ export function totalVariation(a: Float64Array, b: Float64Array): number {
   return sum / 2;
 }
 
+/**
+ * How often a Gumbel-max draw can flip at most between distributions of this total variation, under the same noise: between TV
+ * and 2 TV / (1 + TV).
+ */
+export function flipRateBound(tv: number): number {
+  return (2 * tv) / (1 + tv);
+}
+
 /** Errors of both arms to the oracle: centred L2, and the cosine between the two centred error vectors (null if one is 0). */
 export function oracleErrors(
   cached: FloatArray,
