@@ -16,7 +16,7 @@ import type { ConditionOutcome, StudyOutcome } from './types.ts';
 import { studyVerdicts, verdictTable } from './verdicts.ts';
 
 export interface StudyOutcomesOptions {
-  /** All conditions of the study; a unit names its own by place. */
+  /** All conditions of the study; a unit names its own by place, and `index` rises. */
   conditions: readonly Condition[];
   /** Results of the gates by `gateGroup`. A gate that is missing guards nothing: verdicts that rest on it stay open. */
   gatesByGroup: GatesByGroup;
@@ -53,22 +53,33 @@ export class StudyOutcomes {
   /** The outcome of all units added. */
   finish(): StudyOutcome {
     this.close();
-    const { gatesByGroup } = this.options;
-    const view = new StudyView(this.records, gatesByGroup);
+    const records = this.withVoided();
+    const view = new StudyView(records, this.options.gatesByGroup);
     const verdicts = studyVerdicts(view);
     return {
-      conditions: this.withFamilies(this.records.map((record) => this.outcome(record))),
+      conditions: this.withFamilies(records.map((record) => this.outcome(record))),
       falsification: falsifications(view),
       profiles: view.families().flatMap((family) => view.models(family).flatMap((model) => layerProfile(model) ?? [])),
       verdicts,
       table: verdictTable(verdicts),
-      machine: machineSentence(this.records.map(({ condition }) => condition)),
+      machine: machineSentence(records.map(({ condition }) => condition)),
     };
   }
 
   private close(): void {
     if (this.open) this.records.push(this.open.close());
     this.open = null;
+  }
+
+  /** A group whose harness failed may have been spared its units: it still counts as left out. */
+  private withVoided(): ConditionRecord[] {
+    const { conditions, gatesByGroup } = this.options;
+    const seen = new Set(this.records.map(({ condition }) => condition.index));
+    const spared = conditions.filter(
+      (condition) => !seen.has(condition.index) && groupState(gatesByGroup, condition).voided,
+    );
+    const empty = spared.map((condition) => new OpenCondition(condition).close());
+    return [...this.records, ...empty].sort((a, b) => a.condition.index - b.condition.index);
   }
 
   private outcome(record: ConditionRecord): ConditionOutcome {
