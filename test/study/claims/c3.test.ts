@@ -68,6 +68,13 @@ describe('C3', () => {
     expect(findings({ wideActivations: flips(30, at(0.08, 0.04)) }).d).toBe('not identifiable');
   });
 
+  it('what was not run leaves open what rests on it', () => {
+    expect(findings({ single: null, decades: {} })).toMatchObject({
+      ...{ a: 'not identifiable', b: 'not identifiable', d: 'supported', 'sole cause': 'not identifiable' },
+    });
+    expect(findings({ wideActivations: null })).toMatchObject({ a: 'supported', d: 'not identifiable' });
+  });
+
   it('says "not identifiable" where a gate it rests on failed', () => {
     expect(findings({ failedGates: ['null'] })).toMatchObject({ a: 'supported', c: 'not identifiable' });
     expect(findings({ failedGates: ['prefix'] })).toMatchObject({ c: 'not identifiable', d: 'not identifiable' });

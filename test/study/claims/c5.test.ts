@@ -44,6 +44,10 @@ describe('C5', () => {
     expect(findings({ distance: { ordinary: 0, orderMatched: 0 } }).c).toBe('not identifiable');
   });
 
+  it('c: open where order-matched decoding was not run', () => {
+    expect(findings({ distance: null })).toMatchObject({ b: 'supported', c: 'not identifiable' });
+  });
+
   it('says "not identifiable" where the null gate failed', () => {
     expect(findings({ failedGates: ['null'] })).toEqual({
       ...{ a: 'supported', b: 'not identifiable', c: 'not identifiable' },
