@@ -6,7 +6,7 @@ import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { type PromptRunOptions, runPrompt } from '../../src/divergence/prompt-run.ts';
 import type { PromptResult } from '../../src/divergence/rows.ts';
 import { newText } from '../../src/divergence/text-end.ts';
-import { openReferences } from '../../src/divergence/truth-errors.ts';
+import { type References, referencesOf } from '../../src/divergence/truth-errors.ts';
 import { InputError, UsageError } from '../../src/errors.ts';
 import { selectHooks } from '../../src/graph/hooks.ts';
 import { policies } from '../../src/graph/rounding.ts';
@@ -110,16 +110,16 @@ describe('logits alone', () => {
 });
 
 describe('references', () => {
+  const references: References = {
+    single: open(Executor, { ...options, policy: policies.fp32 }),
+    double: open(Executor, { ...options, policy: policies.fp64 }),
+  };
+
   test("are the unrounded checkpoint's logits on the uncached arm's tokens", async () => {
-    const references = openReferences(plain);
-    executors.push(references.single!, references.double!);
     const result = await run(plain, { references });
     const sequence = [...tokens, ...result.tokensUncached];
-    for (const [which, executor] of [
-      ['single', open(Executor, { ...options, policy: policies.fp32 })],
-      ['double', open(Executor, { ...options, policy: policies.fp64 })],
-    ] as const) {
-      const arm = Arm.uncached(executor, sequence.length, 'recompute');
+    for (const which of ['single', 'double'] as const) {
+      const arm = Arm.uncached(references[which]!, sequence.length, 'recompute');
       for (const row of forcedRows(result)) {
         const { logits } = await arm.step(sequence.slice(0, tokens.length + row.step), captureNothing);
         const drift = row.drift[which]!;
@@ -132,7 +132,7 @@ describe('references', () => {
 
   test('are left out where the run is the reference itself, whatever its policy is called', async () => {
     const of = (policy: ExecutorOptions['policy']) => {
-      const { single, double } = openReferences(new Executor({ ...options, policy }));
+      const { single, double } = referencesOf(policy, references);
       return [single !== null, double !== null];
     };
     expect(of(policies.fp32)).toEqual([false, true]);
@@ -142,9 +142,7 @@ describe('references', () => {
   });
 
   test('say nothing once the arms have parted', async () => {
-    const references = openReferences(parting);
-    executors.push(references.double!);
-    const { steps } = await run(parting, { references });
+    const { steps } = await run(parting, { references: { single: null, double: references.double } });
     const free = steps.filter(({ divergedBefore }) => divergedBefore);
     expect(free.length).toBeGreaterThan(0);
     for (const row of free) expect(row.drift).toEqual({ single: null, double: null });
