@@ -120,6 +120,7 @@ export const results = {
     model: z.string(),
   }),
   patch: patchResult,
+  study: z.any(),
 } as const;
 
 /** A command with a result object. */

@@ -5,10 +5,13 @@ import { processIo } from './io.ts';
 import { runProgram } from './program.ts';
 
 const interruption = new AbortController();
-process.on('SIGINT', () => {
-  if (interruption.signal.aborted) process.exit(exitCodes.interrupted);
-  interruption.abort();
-});
+// SIGTERM is how a batch system says that time is up.
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    if (interruption.signal.aborted) process.exit(exitCodes.interrupted);
+    interruption.abort();
+  });
+}
 
 // A reader that has seen enough (`kvlens … | head`) closes the pipe; that is no error of the run.
 for (const stream of [process.stdout, process.stderr]) {

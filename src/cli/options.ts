@@ -140,7 +140,7 @@ const definitions = {
     description: 'folder for the results; it must be new or empty',
     read: nonEmpty('out', 'a folder'),
   },
-  resume: { flags: '--resume', description: 'go on with the unfinished run in --out (patch)' },
+  resume: { flags: '--resume', description: 'go on with the unfinished run in --out (patch, study)' },
   json: { flags: '--json', description: 'print exactly one JSON object' },
   quiet: { flags: '--quiet', description: 'no progress and no notes on stderr' },
 } satisfies Record<string, Definition>;
@@ -280,6 +280,17 @@ export class OptionValues {
   numbers(name: string): number[] | undefined {
     const value = this.values[name];
     return Array.isArray(value) ? value.filter((item) => typeof item === 'number') : undefined;
+  }
+
+  texts(name: string): string[] | undefined {
+    const value = this.values[name];
+    return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : undefined;
+  }
+
+  /** A value that `read` made of the text. */
+  of<T>(name: string, is: (value: unknown) => value is T): T | undefined {
+    const value = this.values[name];
+    return is(value) ? value : undefined;
   }
 
   flag(name: string): boolean {

@@ -1,6 +1,6 @@
 /** Which hooks a prompt's run captures, and which it compares in detail. */
 import { type Hook, type HookedModel, isCacheHook, modelHooks } from '../graph/hooks.ts';
-import type { Capture } from '../model/executor.ts';
+import type { Capture, Executor } from '../model/executor.ts';
 import type { PromptRunOptions } from './prompt-run.ts';
 
 export interface CaptureSets {
@@ -26,11 +26,12 @@ export function captureSets(hooks: readonly Hook[], model: HookedModel): Capture
   };
 }
 
-const knownSets = new WeakMap<PromptRunOptions, CaptureSets>();
+const knownSets = new WeakMap<Executor, WeakMap<readonly Hook[], CaptureSets>>();
 
-/** The same, found again for every prompt of a run. */
-export function captureSetsOf(options: PromptRunOptions): CaptureSets {
-  const sets = knownSets.get(options) ?? captureSets(options.hooks, options.executor.config);
-  knownSets.set(options, sets);
+/** The same, found again for every prompt that asks an executor for this list of hooks. */
+export function captureSetsOf({ executor, hooks }: Pick<PromptRunOptions, 'executor' | 'hooks'>): CaptureSets {
+  const known = knownSets.get(executor) ?? new WeakMap<readonly Hook[], CaptureSets>();
+  const sets = known.get(hooks) ?? captureSets(hooks, executor.config);
+  knownSets.set(executor, known.set(hooks, sets));
   return sets;
 }

@@ -8,11 +8,12 @@ import { referenceTo } from '../checkpoint/expand-kv.ts';
 import { InterruptedError } from '../errors.ts';
 import { type Hook, selectHooks } from '../graph/hooks.ts';
 import { isEmulated, matchedKernels } from '../graph/kernels.ts';
-import { canOverflow, type RoundingPolicy, typeAt } from '../graph/rounding.ts';
+import { typeAt } from '../graph/rounding.ts';
 import { describeFault } from '../model/faults.ts';
 import { strategyName } from '../model/sampling/index.ts';
 import { Aggregate } from './aggregate.ts';
-import { runGates } from './gates/index.ts';
+import { withRunWideFinite } from './gates/finite.ts';
+import { harnessHolds, runGates } from './gates/index.ts';
 import { runIdentity, runProvenance } from './identity.ts';
 import { type LayerMajorResult, runLayerMajor } from './layer-major.ts';
 import { oracleState } from './oracle.ts';
@@ -172,21 +173,4 @@ async function runByLayer(options: DivergeOptions, hooks: readonly Hook[], start
   const take = await start();
   for (const result of results) take(result);
   return { gates, passes };
-}
-
-function harnessHolds(gates: readonly GateResult[]): boolean {
-  return gates.every((gate) => gate.class !== 'harness' || gate.passed);
-}
-
-/** The finite gate looks at 8 steps; what the whole run met counts too: NaN, and infinities where none may be. */
-function withRunWideFinite(
-  gates: GateResult[],
-  policy: RoundingPolicy,
-  { elements, nan, hook }: Aggregate['nonfinite'],
-): GateResult[] {
-  const found = canOverflow(policy) ? nan : elements;
-  if (found === 0) return gates;
-  const failed = { passed: false, status: 'failed' as const, scope: 'every step of the run' };
-  const measured = `${nan} NaN and ${elements - nan} infinite elements, first at ${hook}`;
-  return gates.map((gate) => (gate.name === 'finite' && gate.passed ? { ...gate, ...failed, measured } : gate));
 }

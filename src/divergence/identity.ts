@@ -5,6 +5,7 @@ import { hookName } from '../graph/hooks.ts';
 import { encodeModel } from '../graph/onnx/codec.ts';
 import { Executor } from '../model/executor.ts';
 import { runtimeOptions } from '../model/session.ts';
+import type { RunDirectory } from '../store/run-directory.ts';
 import { thisMachine, versions } from './gates/machine.ts';
 import type { RunSubject } from './run-subject.ts';
 
@@ -16,7 +17,6 @@ export async function runIdentity(
 ): Promise<Record<string, unknown>> {
   const { checkpoint, policy, kernels, strategy, prompts } = subject;
   const { maxNewTokens, hooks, decodeRows, threads, ignoreEos, template, faults = [] } = subject;
-  const session = runtimeOptions({ threads, prepack: true, weightsRoot: '' });
   const given = prompts.map(({ id, tokens, continuation }) => ({ id, tokens, continuation }));
   return {
     command,
@@ -34,9 +34,7 @@ export async function runIdentity(
     template,
     ...(faults.length === 0 ? {} : { plantedFaults: faults }),
     ...settings,
-    versions: { ...versions(), node: process.versions.node },
-    machine: thisMachine(),
-    session: { level: session.graphOptimizationLevel, mode: session.executionMode, threads },
+    ...machineIdentity(threads),
     sha256: {
       checkpoint: await checkpoint.sha256(),
       tokenizer: await checkpoint.tokenizerSha256(),
@@ -46,8 +44,23 @@ export async function runIdentity(
   };
 }
 
+/** Versions, processor and session options: what the bits of a run rest on beside the model. */
+export function machineIdentity(threads: number): Record<string, unknown> {
+  const session = runtimeOptions({ threads, prepack: true, weightsRoot: '' });
+  return {
+    versions: { ...versions(), node: process.versions.node },
+    machine: thisMachine(),
+    session: { level: session.graphOptimizationLevel, mode: session.executionMode, threads },
+  };
+}
+
 /** sha256 of the graphs as they are built for a run with no hooks: one digest for what computes. */
-function graphDigest({ checkpoint, policy, kernels, threads }: RunSubject): string {
+export function graphDigest({
+  checkpoint,
+  policy,
+  kernels,
+  threads,
+}: Pick<RunSubject, 'checkpoint' | 'policy' | 'kernels' | 'threads'>): string {
   const executor = new Executor({ checkpoint, policy, kernels, threads });
   const hash = createHash('sha256');
   const { layers } = checkpoint.config;
@@ -67,16 +80,19 @@ const started = new Date();
 
 /** Command line, paths, times and host. */
 export function runProvenance(
-  { checkpoint, run }: RunSubject,
+  { checkpoint, run }: Pick<RunSubject, 'checkpoint' | 'run'>,
   settings: Record<string, unknown>,
 ): Record<string, unknown> {
+  return { checkpoint: checkpoint.dir, ...processProvenance(run), ...settings };
+}
+
+/** The same of a run of several models, or of none. */
+export function processProvenance(run: RunDirectory): Record<string, unknown> {
   return {
     command: process.argv.slice(1),
-    checkpoint: checkpoint.dir,
     run: run.path,
     started: started.toISOString(),
     finished: new Date().toISOString(),
     host: hostname(),
-    ...settings,
   };
 }

@@ -1,58 +1,26 @@
 /**
- * One prompt through both arms. Passes are made step by step; on a tape (`model/tape.ts`) the same code runs once per stage,
+ * One prompt through its arms. Passes are made step by step; on a tape (`model/tape.ts`) the same code runs once per stage,
  * and what a step compares is collected over the stages.
  */
-import { type Hook, hookName, isCacheHook } from '../graph/hooks.ts';
-import { activationRecord, rowCount } from '../model/activation-rows.ts';
-import { Arm, type ArmStep, type UncachedPlan } from '../model/arms.ts';
+
+import { UsageError } from '../errors.ts';
+import { Arm } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { captureNothing, type Executor } from '../model/executor.ts';
-import type { Fault } from '../model/faults.ts';
+import { captureNothing } from '../model/executor.ts';
 import { forwardBytes, mostForwardBytes } from '../model/forward-rows.ts';
-import { chooseToken, processedProbabilities, type Strategy } from '../model/sampling/index.ts';
-import { type CaptureSets, captureSetsOf } from './capture-sets.ts';
-import { type ArmAtStep, compareStep, type HookComparison, stepDiffers } from './compare.ts';
-import { attribute, type LayerAttribution, layerOutputs } from './counterfactual.ts';
-import { compareLogits, oracleErrors, totalVariation } from './metrics/logits.ts';
-import { findOrigins } from './operations.ts';
-import { oracleLogits } from './oracle.ts';
-import { originOf } from './origins.ts';
-import type { ArmActivation, LayerRecord, PromptResult, StepRecord } from './rows.ts';
+import type { StopReason } from '../study/unit/unit-summary.ts';
+import { Choices, type Decisions } from './choices.ts';
+import { addNonfinite, HookSteps } from './hook-steps.ts';
+import { flipRateBound, totalVariationAt } from './metrics/logits.ts';
+import { OrderMatchedCount } from './order-matched.ts';
+import type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
+import type { PromptResult, StepRecord } from './rows.ts';
 import { spotCheck, spotCheckForward } from './spot-check.ts';
-import type { Origin } from './summary.ts';
+import { stepRecord } from './step-record.ts';
+import { TextEnd } from './text-end.ts';
+import { addTruthErrors, noReferences } from './truth-errors.ts';
 
-/**
- * How the uncached arm of a prompt is computed. `forward`, where gates null and prefix hold: tokens that are given in one
- * forward if what it captures fits into memory, other prompts through the stand-in.
- */
-export type PromptPlan = UncachedPlan | 'forward';
-
-/** What every prompt of a run shares. */
-export interface PromptRunOptions {
-  executor: Executor;
-  /** The run's float64 oracle, or null. */
-  oracle: Executor | null;
-  strategy: Strategy;
-  /** Hooks whose comparison becomes rows of layers.arrow. */
-  hooks: readonly Hook[];
-  mode: 'teacher-forced' | 'free-running' | 'both';
-  decodeRows: number;
-  maxNewTokens: number;
-  ignoreEos: boolean;
-  uncachedPlan: PromptPlan;
-  saveActivations: boolean;
-  /** Planted in the cached arm. */
-  faults?: readonly Fault[];
-}
-
-/** A prompt with its forced continuation, if any. */
-export interface PromptInput {
-  id: string;
-  index: number;
-  tokens: readonly number[];
-  /** Forced next tokens (teacher-forced only); null: the uncached arm chooses. */
-  continuation: readonly number[] | null;
-}
+export type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
 
 /** Run one prompt. If a spot check finds the stand-in wrong, its rows are discarded and the prompt is recomputed in full. */
 export async function runPrompt(options: PromptRunOptions, prompt: PromptInput): Promise<PromptResult> {
@@ -65,19 +33,6 @@ export async function runPrompt(options: PromptRunOptions, prompt: PromptInput):
   return { ...honest.conclude(), spotChecks: result.spotChecks };
 }
 
-/** What one teacher-forced step has found so far. */
-interface StepFindings {
-  differs: boolean;
-  /** Whether the residual stream differs where a stage hands it to the next, by hook. */
-  handedOn: Map<string, boolean>;
-  layers: { record: LayerRecord; asked: boolean }[];
-  origins: Origin[];
-  nonfinite: PromptResult['nonfinite'];
-  activations: ArmActivation[];
-  /** Of the step that has logits. */
-  record: StepRecord | null;
-}
-
 /** Both arms at the stage at hand, and the logits of their steps. */
 interface Arms {
   cached: Arm;
@@ -86,83 +41,123 @@ interface Arms {
   uncachedLogits: FloatArray[];
 }
 
+/** New tokens of an arm, and why there are no more. */
+interface Text {
+  tokens: number[];
+  stop: StopReason;
+}
+
 /** `observe` makes the passes, on a tape once per stage; `conclude` then says what was found. */
 export class PromptRun {
   private readonly options: PromptRunOptions;
   private readonly prompt: PromptInput;
   private readonly plan: PromptPlan;
-  private readonly sets: CaptureSets;
+  private readonly end: TextEnd;
+  private readonly choices: Choices;
+  /** Null where logits alone are compared. */
+  private readonly hooks: HookSteps | null;
   private readonly limit: number;
   private readonly capacity: number;
-  private readonly steps: StepFindings[] = [];
+  /** By step, of those that have logits. */
+  private readonly records: (StepRecord | null)[] = [];
   private readonly checked = new Map<number, boolean>();
+  private readonly matched = new OrderMatchedCount();
+  private readonly temperatures: PromptResult['temperatures'];
   private forced: number[] = [];
+  private uncachedLogits: readonly FloatArray[] = [];
   private freeRunningSteps: StepRecord[] = [];
-  private tokensCached: number[] | null = null;
+  private stop: StopReason = 'limit';
+  /** Texts of the arms that part from the uncached one. */
+  private cachedText: Text | null = null;
+  private matchedText: Text | null = null;
 
+  /** @throws UsageError for padding where hooks are compared, InputError for stop sequences without a tokenizer. */
   constructor(options: PromptRunOptions, prompt: PromptInput, plan: PromptPlan) {
-    const { executor, maxNewTokens } = options;
-    const { maxPositions } = executor.config;
+    const { executor, maxNewTokens, compare = 'all', padding = 0, coupling = 'keyed', temperatures = [] } = options;
+    const { maxPositions, eosTokenIds } = executor.config;
+    if (padding > 0 && compare === 'all')
+      throw new UsageError(`padding: found ${padding} with every hook compared, expected the logits alone`);
     this.options = options;
     this.prompt = prompt;
     // The last token that is decided is never run, so it needs no row.
     const wanted = prompt.continuation ? prompt.continuation.length : maxNewTokens;
-    this.limit = Math.max(1, Math.min(wanted, maxPositions - prompt.tokens.length + 1));
+    const room = maxPositions - prompt.tokens.length + 1;
+    this.limit = Math.max(1, Math.min(wanted, room));
     this.capacity = prompt.tokens.length + this.limit - 1;
-    this.sets = captureSetsOf(options);
+    this.end = new TextEnd({
+      endTokens: options.ignoreEos ? [] : eosTokenIds,
+      ...{ limit: this.limit, atContext: room < wanted, stop: options.stop ?? [] },
+      tokenizer: executor.options.checkpoint.tokenizer,
+    });
+    this.choices = new Choices(options.strategy, prompt.id, coupling);
+    this.hooks = compare === 'all' ? new HookSteps(options, prompt) : null;
+    this.temperatures = temperatures.map((temperature) => ({ temperature, tv: 0, upper: 0 }));
     this.plan = plan === 'forward' && !this.fitsForward() ? 'stand-in' : plan;
   }
 
   /** Make every pass of the prompt and compare what it captured. */
   async observe(): Promise<void> {
-    const { executor, mode } = this.options;
+    const { executor, mode, oracle, references = noReferences, orderMatched = false } = this.options;
+    const { prompt, records } = this;
     const arms = this.newArms();
     this.forced = await this.teacherForced(arms);
-    if (this.plan !== 'recompute') {
-      const { id, tokens } = this.prompt;
-      const checks = await (this.plan === 'forward' ? spotCheckForward : spotCheck)({
-        ...{ executor, cache: arms.uncached.cache, forced: this.forced, id, promptLength: tokens.length },
-        logits: arms.uncachedLogits,
-      });
-      for (const [n, equal] of checks) this.checked.set(n, equal && (this.checked.get(n) ?? true));
+    this.uncachedLogits = arms.uncachedLogits;
+    const { forced } = this;
+    const promptLength = prompt.tokens.length;
+    const free = mode !== 'teacher-forced' && prompt.continuation === null;
+    if (this.plan === 'stand-in') {
+      const { uncachedLogits: logits, uncached } = arms;
+      const found = await spotCheck({ executor, cache: uncached.cache, forced, id: prompt.id, promptLength, logits });
+      this.tally(found.equal);
+      this.matched.add(found.matched);
+    } else if (orderMatched) await this.runOrderMatched(arms, free);
+    if (this.plan === 'forward') {
+      const { uncachedLogits: logits, uncached } = arms;
+      const { cache } = uncached;
+      this.tally(await spotCheckForward({ executor, cache, forced, id: prompt.id, promptLength, logits }));
     }
-    await this.addOracleErrors(arms);
-    if (mode !== 'teacher-forced' && this.prompt.continuation === null) await this.freeRunning(arms);
+    const { cachedLogits: cached, uncachedLogits: uncached } = arms;
+    await addTruthErrors({ forced, promptLength, records, cached, uncached }, { oracle, references });
+    if (free) await this.freeRunning(arms);
+  }
+
+  /** @param checks by length, whether the stand-in was right (on a tape: at its stage) */
+  private tally(checks: ReadonlyMap<number, boolean>): void {
+    for (const [n, equal] of checks) this.checked.set(n, equal && (this.checked.get(n) ?? true));
   }
 
   /** Everything found, in the order of the steps. */
   conclude(): PromptResult {
-    const { prompt, steps, checked } = this;
-    const first = steps.find(({ origins }) => origins.length > 0);
+    const { prompt, checked, cachedText, stop } = this;
     const onlyFree = this.options.mode === 'free-running';
-    const nonfinite: PromptResult['nonfinite'] = { elements: 0, nan: 0, hook: null };
-    for (const step of steps) addNonfinite(nonfinite, step.nonfinite);
-    const forcedSteps = steps.flatMap(({ record, differs }) => (record ? [{ ...record, differs }] : []));
     const tokensUncached = this.forced.slice(prompt.tokens.length);
+    const found = this.hooks?.conclude() ?? {
+      ...{ layers: [], activations: [], origins: [], nonfinite: this.nonfiniteLogits() },
+    };
+    const { orderMatched = false } = this.options;
     return {
       index: prompt.index,
       prompt: prompt.id,
-      steps: [...(onlyFree ? [] : forcedSteps), ...this.freeRunningSteps],
-      // What was asked for, and the operations named as the first divergence.
-      layers: onlyFree
-        ? []
-        : steps.flatMap((step) =>
-            step.layers.filter(({ asked }) => asked || step === first).map(({ record }) => record),
-          ),
-      activations: steps.flatMap(({ activations }) => activations),
-      tokensCached: this.tokensCached ?? [...tokensUncached],
+      steps: [...(onlyFree ? [] : this.forcedSteps()), ...this.freeRunningSteps],
+      ...found,
+      layers: onlyFree ? [] : found.layers,
+      tokensCached: cachedText?.tokens ?? [...tokensUncached],
       tokensUncached,
-      origins: first?.origins ?? [],
-      nonfinite,
+      stops: { cached: cachedText?.stop ?? stop, uncached: stop },
+      orderMatched: orderMatched
+        ? { ...this.matched.found(), ...(this.matchedText ?? { tokens: [...tokensUncached], stop }) }
+        : null,
+      temperatures: this.temperatures,
+      logits: this.options.keepLogits ? this.uncachedLogits : null,
       spotChecks: { steps: checked.size, failed: [...checked.values()].filter((equal) => !equal).length },
       recomputed: this.plan === 'recompute',
     };
   }
 
   private newArms(): Arms {
-    const { executor, decodeRows, faults } = this.options;
+    const { executor, decodeRows, faults = [], padding = 0 } = this.options;
     return {
-      cached: Arm.cached(executor, this.capacity, decodeRows, faults === undefined ? {} : { faults }),
+      cached: Arm.cached(executor, this.capacity, decodeRows, { faults, padding }),
       uncached: this.uncachedArm(Math.max(2, decodeRows)),
       cachedLogits: [],
       uncachedLogits: [],
@@ -180,7 +175,7 @@ export class PromptRun {
 
   private fitsForward(): boolean {
     const { executor } = this.options;
-    const { hooks } = this.sets.all;
+    const { hooks } = this.hooks?.capture ?? captureNothing;
     if (this.prompt.continuation === null) return false;
     return forwardBytes(executor, executor.policy, hooks, this.capacity) <= mostForwardBytes;
   }
@@ -189,220 +184,123 @@ export class PromptRun {
   private async teacherForced(arms: Arms): Promise<number[]> {
     const { cached, uncached } = arms;
     const { prompt } = this;
+    const { continuation } = prompt;
     const tokens = [...prompt.tokens];
+    const capture = this.hooks?.capture ?? captureNothing;
     for (let step = 0; step < this.limit; step++) {
-      const capture = this.sets.all;
       const [u, c] =
         step === 0
           ? [await uncached.prefill(tokens, capture), await cached.prefill(tokens, capture)]
           : [await uncached.step(tokens, capture), await cached.step(tokens, capture)];
       arms.uncachedLogits.push(u.logits);
       arms.cachedLogits.push(c.logits);
-      await this.compare(step, tokens[tokens.length - 1], { arm: uncached, step: u }, { arm: cached, step: c });
-      const next = prompt.continuation ? prompt.continuation[step] : this.choose(u.logits, step);
-      tokens.push(next);
-      if (prompt.continuation === null && this.ends(next)) break;
+      const newest = tokens[tokens.length - 1];
+      await this.hooks?.add(step, newest, { arm: uncached, step: u }, { arm: cached, step: c });
+      const chosen = u.logits.length > 0 ? this.compareLogits(step, c.n - 1, c.logits, u.logits) : null;
+      tokens.push(continuation ? continuation[step] : chosen!.uncached.token);
+      if (continuation) continue;
+      const stop = this.end.after(tokens.slice(prompt.tokens.length));
+      if (stop === null) continue;
+      this.stop = stop;
+      break;
     }
     return tokens;
   }
 
-  /** Compare one step's captured hooks, and its logits where the pass had any. */
-  private async compare(step: number, newest: number, left: ArmAtStep, right: ArmAtStep): Promise<void> {
-    const { options, sets } = this;
-    const [uncached, cached] = [left.step, right.step];
-    this.steps[step] ??= newFindings();
-    const findings = this.steps[step];
-    // Every hook, whatever was asked for: whether a step differs must not depend on what is written.
-    const { slidingWindows } = options.executor.config;
-    // Once an earlier step has an origin, this one is not the first, at no stage.
-    const found = this.steps.slice(0, step).some(({ origins }) => origins.length > 0);
-    const captured = ({ name }: Hook) => cached.activations.has(name);
-    const detailed = (found ? sets.afterOrigin : sets.allHooks).filter(captured);
-    const compared = compareStep(detailed, cached, uncached, slidingWindows);
-    const differs =
-      compared.some((item) => item.statistics.n_differ > 0) ||
-      (found && stepDiffers(sets.otherCacheRows.filter(captured), cached, uncached, slidingWindows));
-    findings.differs ||= differs;
-    if (differs && !found) findings.origins.push(...this.origins(step, compared, cached, uncached));
-    for (const { hook, statistics } of compared) {
-      if (hook.definition.kind === 'embed' || hook.definition.kind === 'resid_post')
-        findings.handedOn.set(hook.name, statistics.n_differ > 0);
+  /** The row of one teacher-forced step, and what it adds to the sums by temperature. */
+  private compareLogits(step: number, position: number, cached: FloatArray, uncached: FloatArray): Decisions {
+    const decisions = this.choices.both(cached, uncached, step);
+    const { compute } = this.options.executor;
+    const found = { step, position, cached, uncached, decisions, compute };
+    const record = stepRecord({ protocol: 'teacher-forced', parted: false, ...found });
+    this.records[step] = record;
+    if (step === 0 || record.logits.nDiffer === 0) return decisions;
+    for (const sums of this.temperatures) {
+      const tv = totalVariationAt(sums.temperature, cached, uncached);
+      sums.tv += tv;
+      sums.upper += flipRateBound(tv);
     }
-    countNonfinite(findings.nonfinite, compared);
-    await this.addLayers(step, left, right, compared);
-    if (uncached.logits.length > 0) {
-      const tokens = [cached, uncached].map(({ logits }) => this.choose(logits, step));
-      findings.record = this.stepRecord('teacher-forced', step, cached.n - 1, cached.logits, uncached.logits, tokens);
-    }
-    if (options.saveActivations) this.saveActivations(step, newest, uncached, cached);
+    return decisions;
   }
 
-  /** Rows of layers.arrow: the hooks that were asked for, and those that may turn out to be the first divergence. */
-  private async addLayers(
-    step: number,
-    uncached: ArmAtStep,
-    cached: ArmAtStep,
-    compared: readonly HookComparison[],
-  ): Promise<void> {
-    const { executor, mode, hooks } = this.options;
-    const attribution = new Map<string, LayerAttribution>();
-    if (step > 0 && mode !== 'free-running') {
-      for (const layer of executor.blocks) {
-        const outputs = await layerOutputs(executor, layer, uncached, cached);
-        attribution.set(hookName('resid_post', layer), attribute(outputs));
-      }
+  /**
+   * Two rows per step on the uncached arm's tokens, compared with it; from a step that would choose another one, its own.
+   * The stand-in is this arm already: its spot check counts.
+   */
+  private async runOrderMatched({ uncached, uncachedLogits }: Arms, free: boolean): Promise<void> {
+    const { executor } = this.options;
+    const { forced, prompt } = this;
+    const first = prompt.tokens.length;
+    const arm = Arm.uncached(executor, this.capacity, 'stand-in');
+    await arm.prefill(prompt.tokens, captureNothing);
+    for (let n = first + 1; n < forced.length; n++) {
+      const sequence = forced.slice(0, n);
+      const { logits } = await arm.step(sequence, captureNothing);
+      this.matched.addStep(logits, uncachedLogits[n - first]);
+      if (!free || this.matchedText !== null) continue;
+      const { token } = this.choices.of('uncached', logits, n - first);
+      if (token === forced[n]) continue;
+      this.matchedText = await this.runOn(arm.fork(this.capacity, n), [...sequence, token], 'uncached');
     }
-    const findings = this.steps[step];
-    const wanted = new Set(hooks.map((hook) => hook.name));
-    const named = new Set(findings.origins.map((origin) => origin.hook));
-    for (const { hook, dtype, statistics } of compared) {
-      const asked = wanted.has(hook.name);
-      if (!asked && !named.has(hook.name)) continue;
-      const parts = attribution.get(hook.name);
-      const record: LayerRecord = {
-        step,
-        position: cached.step.n - 1,
-        layer: hook.layer,
-        hook: hook.name,
-        kind: hook.definition.kind,
-        dtype,
-        statistics,
-        added: parts?.added ?? null,
-        viaHistory: parts?.viaHistory ?? null,
-        viaResidual: parts?.viaResidual ?? null,
-      };
-      findings.layers.push({ record, asked });
-    }
-  }
-
-  private stepRecord(
-    protocol: StepRecord['protocol'],
-    step: number,
-    position: number,
-    cached: FloatArray,
-    uncached: FloatArray,
-    [tokenCached, tokenUncached]: readonly number[],
-  ): StepRecord {
-    const { strategy } = this.options;
-    return {
-      protocol,
-      step,
-      position,
-      tokenCached,
-      tokenUncached,
-      flip: tokenCached !== tokenUncached,
-      differs: null,
-      divergedBefore: false,
-      logits: compareLogits(cached, uncached, this.options.executor.compute),
-      tvProcessed:
-        strategy.kind === 'greedy'
-          ? null
-          : totalVariation(processedProbabilities(cached, strategy), processedProbabilities(uncached, strategy)),
-      errorCached: null,
-      errorUncached: null,
-      errorCosine: null,
-    };
-  }
-
-  private origins(step: number, compared: readonly HookComparison[], cached: ArmStep, uncached: ArmStep): Origin[] {
-    const { prompt, steps, sets, options } = this;
-    const byName = new Map(compared.map((item) => [item.hook.name, item]));
-    const differs = (name: string) => {
-      const item = byName.get(name);
-      return item ? item.statistics.n_differ > 0 : (steps[step].handedOn.get(name) ?? null);
-    };
-    return findOrigins(sets.allHooks, options.executor.config, differs).map((hook) =>
-      originOf({ prompt, step, compared: byName.get(hook.name)!, cached, uncached, model: options.executor.config }),
-    );
-  }
-
-  private async addOracleErrors({ cachedLogits, uncachedLogits }: Arms): Promise<void> {
-    const { oracle, executor } = this.options;
-    if (!oracle) return;
-    const first = this.prompt.tokens.length - 1;
-    const { vocabSize } = executor.config;
-    const truth = await oracleLogits(oracle, this.forced.slice(0, -1), first);
-    if (!truth) return;
-    this.steps.forEach(({ record }, step) => {
-      if (!record) return;
-      const exact = truth.subarray(step * vocabSize, (step + 1) * vocabSize);
-      const errors = oracleErrors(cachedLogits[step], uncachedLogits[step], exact);
-      record.errorCached = errors.cached;
-      record.errorUncached = errors.uncached;
-      record.errorCosine = errors.cosine;
-    });
+    this.matched.addRows(executor.blocks, arm.cache, uncached.cache, forced.length - 1);
   }
 
   /** The cached arm on its own tokens: the teacher-forced rows up to the first flip, its own continuation after it. */
   private async freeRunning({ cached, uncachedLogits }: Arms): Promise<void> {
     const { prompt, forced } = this;
-    const shared = this.steps.flatMap(({ record, differs }) => (record ? [{ ...record, differs }] : []));
+    const shared = this.forcedSteps();
     const flip = shared.findIndex((row) => row.flip);
     const common = flip < 0 ? shared : shared.slice(0, flip + 1);
     this.freeRunningSteps = common.map((row) => ({ ...row, protocol: 'free-running' }));
     if (flip < 0) return;
 
-    const own = [...forced.slice(0, prompt.tokens.length + flip), shared[flip].tokenCached];
-    const arm = cached.fork(this.capacity, prompt.tokens.length + flip);
-    for (let step = flip + 1; step < this.limit && !this.ends(own[own.length - 1]); step++) {
-      const { logits } = await arm.step(own, captureNothing);
-      const token = this.choose(logits, step);
+    const length = prompt.tokens.length + flip;
+    const own = [...forced.slice(0, length), shared[flip].tokenCached];
+    const { compute } = this.options.executor;
+    this.cachedText = await this.runOn(cached.fork(this.capacity, length), own, 'cached', (step, position, logits) => {
+      const decision = this.choices.of('cached', logits, step);
       const other = uncachedLogits[step];
       if (other) {
-        const tokens = [token, shared[step].tokenUncached];
-        const row = this.stepRecord('free-running', step, own.length - 1, logits, other, tokens);
-        this.freeRunningSteps.push({ ...row, flip: null, divergedBefore: true });
+        const decisions = { cached: decision, uncached: this.choices.of('uncached', other, step) };
+        const found = { step, position, cached: logits, uncached: other, decisions, compute };
+        this.freeRunningSteps.push(stepRecord({ protocol: 'free-running', parted: true, ...found }));
       }
-      own.push(token);
+      return decision.token;
+    });
+  }
+
+  /** Go on from `own` with the arm's choices until its text ends. */
+  private async runOn(
+    arm: Arm,
+    own: number[],
+    name: keyof Decisions,
+    choose = (step: number, _: number, logits: FloatArray) => this.choices.of(name, logits, step).token,
+  ): Promise<Text> {
+    const first = this.prompt.tokens.length;
+    for (;;) {
+      const tokens = own.slice(first);
+      const stop = this.end.after(tokens);
+      if (stop !== null) return { tokens, stop };
+      const { logits } = await arm.step(own, captureNothing);
+      own.push(choose(own.length - first, own.length - 1, logits));
     }
-    this.tokensCached = own.slice(prompt.tokens.length);
   }
 
-  private saveActivations(step: number, token: number, uncached: ArmStep, cached: ArmStep): void {
-    for (const hook of this.options.hooks) {
-      if (isCacheHook(hook.name)) continue;
-      for (const [arm, source] of [['cached', cached] as const, ['uncached', uncached] as const]) {
-        const activation = source.activations.get(hook.name);
-        if (!activation) continue;
-        const place = { step, position: source.n - 1, token };
-        const newest = rowCount(hook, activation) - 1;
-        this.steps[step].activations.push({ arm, ...activationRecord(hook, activation, newest, place) });
-      }
+  /** Rows of the teacher-forced steps that have logits. */
+  private forcedSteps(): StepRecord[] {
+    return this.records.flatMap((record, step) =>
+      record ? [{ ...record, differs: this.hooks?.differs(step) ?? null }] : [],
+    );
+  }
+
+  /** What is not finite where no hook is looked at. */
+  private nonfiniteLogits(): PromptResult['nonfinite'] {
+    const total: PromptResult['nonfinite'] = { elements: 0, nan: 0, hook: null };
+    for (const record of this.records) {
+      if (!record) continue;
+      const { nonfinite: elements, nan } = record.logits;
+      addNonfinite(total, { elements, nan, hook: elements > 0 ? 'logits' : null });
     }
+    return total;
   }
-
-  private choose(logits: FloatArray, step: number): number {
-    return chooseToken(logits, this.options.strategy, { prompt: this.prompt.id, step });
-  }
-
-  private ends(token: number): boolean {
-    return !this.options.ignoreEos && this.options.executor.config.eosTokenIds.includes(token);
-  }
-}
-
-function newFindings(): StepFindings {
-  return {
-    differs: false,
-    handedOn: new Map(),
-    layers: [],
-    origins: [],
-    nonfinite: { elements: 0, nan: 0, hook: null },
-    activations: [],
-    record: null,
-  };
-}
-
-/** The row of every hook counts once; masked scores are −Infinity on purpose. */
-function countNonfinite(total: PromptResult['nonfinite'], compared: readonly HookComparison[]): void {
-  for (const { hook, statistics } of compared) {
-    if (isCacheHook(hook.name)) continue;
-    const elements = hook.definition.kind === 'attn.attn_scores' ? statistics.nan : statistics.nonfinite;
-    addNonfinite(total, { elements, nan: statistics.nan, hook: elements > 0 ? hook.name : null });
-  }
-}
-
-function addNonfinite(total: PromptResult['nonfinite'], { elements, nan, hook }: PromptResult['nonfinite']): void {
-  total.elements += elements;
-  total.nan += nan;
-  total.hook ??= hook;
 }

@@ -10,7 +10,7 @@ import type { PromptResult } from './rows.ts';
 import { openPool, type Pool, type Runner } from './worker-pool.ts';
 
 /** A run's settings as plain data, so that they can be sent to a thread. */
-export interface RunnerConfig extends Omit<PromptRunOptions, 'executor' | 'oracle' | 'hooks'> {
+export interface RunnerConfig extends Omit<PromptRunOptions, 'executor' | 'oracle' | 'references' | 'hooks'> {
   checkpoint: CheckpointReference;
   policy: RoundingPolicy;
   kernels: KernelPreset;

@@ -1,7 +1,8 @@
 /** The Arrow tables of a divergence run, filled prompt by prompt. */
 import { type Hook, hookDefinitions, modelHooks } from '../graph/hooks.ts';
 import type { TableWriter } from '../store/arrow-writer.ts';
-import type { PromptResult, StepRecord } from './rows.ts';
+import type { UnitRow } from '../store/row-values.ts';
+import type { LayerRecord, PromptResult, StepRecord } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
 import { SharedTables } from './shared-tables.ts';
 
@@ -33,31 +34,15 @@ export class RunTables extends SharedTables {
   add(result: PromptResult): void {
     const key = { condition: this.condition, prompt: result.prompt };
     for (const row of result.steps) this.steps.add({ ...key, ...stepColumns(row) });
-    for (const row of result.layers) {
-      const { step, position, layer, hook, kind, dtype, statistics } = row;
-      this.layers.add({
-        ...key,
-        protocol: 'teacher-forced',
-        step,
-        position,
-        layer,
-        hook,
-        kind,
-        dtype,
-        head: null,
-        ...statistics,
-        added_rel_l2: row.added,
-        via_history_rel_l2: row.viaHistory,
-        via_residual_rel_l2: row.viaResidual,
-      });
-    }
+    for (const row of result.layers) this.layers.add({ ...key, ...layerColumns(row) });
     for (const record of result.activations) this.addActivation(result.prompt, record);
     this.count('steps', result.steps.length);
     this.count('layers', result.layers.length);
   }
 }
 
-function stepColumns(row: StepRecord) {
+/** A row of steps.arrow without condition and prompt. */
+export function stepColumns(row: StepRecord): UnitRow<'steps'> {
   const { logits } = row;
   return {
     protocol: row.protocol,
@@ -80,8 +65,27 @@ function stepColumns(row: StepRecord) {
     tv_processed: row.tvProcessed,
     margin_cached: logits.cached.margin,
     margin_uncached: logits.uncached.margin,
+    top_shift: logits.topShift,
+    margin_choice: row.marginChoice,
+    boundary: row.boundary,
     error_cached: row.errorCached,
     error_uncached: row.errorUncached,
     error_cosine: row.errorCosine,
+    drift_fp32_cached: row.drift.single?.cached ?? null,
+    drift_fp32_uncached: row.drift.single?.uncached ?? null,
+    drift_fp64_cached: row.drift.double?.cached ?? null,
+    drift_fp64_uncached: row.drift.double?.uncached ?? null,
+  };
+}
+
+/** A row of layers.arrow without condition and prompt. */
+export function layerColumns(row: LayerRecord): UnitRow<'layers'> {
+  const { step, position, layer, hook, kind, dtype, statistics } = row;
+  return {
+    protocol: 'teacher-forced',
+    ...{ step, position, layer, hook, kind, dtype, head: null, ...statistics },
+    added_rel_l2: row.added,
+    via_history_rel_l2: row.viaHistory,
+    via_residual_rel_l2: row.viaResidual,
   };
 }

@@ -1,9 +1,12 @@
 /** The tables every run has, whatever it measured: conditions, prompts, vocab, and activations. */
+import type { Checkpoint } from '../checkpoint/types.ts';
 import { typeAt } from '../graph/rounding.ts';
 import { describeFault } from '../model/faults.ts';
-import { strategyName } from '../model/sampling/index.ts';
+import { type Strategy, strategyName } from '../model/sampling/index.ts';
 import { join } from '../numerics/types.ts';
-import type { TableName } from '../store/schemas.ts';
+import type { RunDirectory } from '../store/run-directory.ts';
+import { type Column, type Row, type TableName, tables } from '../store/schemas.ts';
+import type { Prompt } from '../study/prompts.ts';
 import type { ArmActivation } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
 
@@ -27,9 +30,21 @@ export class SharedTables {
 
   /** Add the tables that do not depend on results. */
   finish(): void {
-    this.writeConditions();
-    this.writePrompts();
-    this.writeVocabulary();
+    const { checkpoint, prompts, run } = this.subject;
+    const model = checkpoint.name;
+    this.count('conditions', writeConditions(run, this.identity, [this.conditionRow()]));
+    this.count('prompts', writePrompts(run, this.identity, [{ model, prompts }]));
+    this.count('vocab', writeVocabularies(run, this.identity, [checkpoint]));
+  }
+
+  private conditionRow(): Row<'conditions'> {
+    const { checkpoint, policy, kernels, strategy, decodeRows, threads, template } = this.subject;
+    return {
+      condition: this.condition,
+      ...{ model: checkpoint.name, precision: policy.name, kernels: kernels.name, strategy: strategyName(strategy) },
+      ...samplingColumns(strategy),
+      ...{ decode_rows: decodeRows, threads, template, coupling: 'keyed', padding: 0 },
+    };
   }
 
   /** Add one row of activations/KIND.arrow. */
@@ -47,59 +62,69 @@ export class SharedTables {
     this.rows[`activations/${kind}.arrow`] = (this.rows[`activations/${kind}.arrow`] ?? 0) + 1;
   }
 
-  private writeConditions(): void {
-    const { checkpoint, policy, kernels, strategy, decodeRows, threads, template, run } = this.subject;
-    const sampling = strategy.kind === 'sample' ? strategy : null;
-    const row = {
-      condition: this.condition,
-      model: checkpoint.name,
-      precision: policy.name,
-      kernels: kernels.name,
-      strategy: strategyName(strategy),
-      temperature: sampling?.temperature ?? null,
-      top_k: sampling?.topK ?? null,
-      top_p: sampling?.topP ?? null,
-      sampler: sampling?.sampler ?? null,
-      seed: sampling?.seed ?? 0,
-      decode_rows: decodeRows,
-      threads,
-      template,
-    };
-    const text = Object.entries(row).filter(([, value]) => typeof value === 'string');
-    run
-      .table('conditions', this.identity, Object.fromEntries(text.map(([name, value]) => [name, [String(value)]])))
-      .add(row);
-    this.count('conditions', 1);
-  }
-
-  private writePrompts(): void {
-    const { prompts, run } = this.subject;
-    const present = (values: (string | null)[]) => values.filter((value) => value !== null);
-    const table = run.table('prompts', this.identity, {
-      prompt: prompts.map(({ id }) => id),
-      text: present(prompts.map(({ text }) => text)),
-      gold: present(prompts.map(({ gold }) => gold)),
-    });
-    prompts.forEach(({ id, index, text, tokens, gold }) => {
-      table.add({ prompt: id, index, text, tokens, gold });
-    });
-    this.count('prompts', prompts.length);
-  }
-
-  private writeVocabulary(): void {
-    const { checkpoint, run } = this.subject;
-    const { tokenizer } = checkpoint;
-    const table = run.table('vocab', this.identity, {});
-    for (let id = 0; id < checkpoint.config.vocabSize; id++) {
-      table.add({ id, string: tokenizer?.token(id) ?? null, bytes: tokenizer?.bytes(id) ?? null });
-    }
-    this.count('vocab', checkpoint.config.vocabSize);
-  }
-
   /** Count rows of a table, for the manifest. */
   count(table: TableName, rows: number): void {
     this.rows[`${table}.arrow`] = (this.rows[`${table}.arrow`] ?? 0) + rows;
   }
+}
+
+/** What conditions.arrow says of a strategy's numbers. */
+export function samplingColumns(
+  strategy: Strategy,
+): Pick<Row<'conditions'>, 'temperature' | 'top_k' | 'top_p' | 'sampler' | 'seed'> {
+  const sampling = strategy.kind === 'sample' ? strategy : null;
+  return {
+    temperature: sampling?.temperature ?? null,
+    top_k: sampling?.topK ?? null,
+    top_p: sampling?.topP ?? null,
+    sampler: sampling?.sampler ?? null,
+    seed: sampling?.seed ?? 0,
+  };
+}
+
+/** Write conditions.arrow. @returns its rows */
+export function writeConditions(run: RunDirectory, identity: unknown, rows: readonly Row<'conditions'>[]): number {
+  const texts = Object.entries<Column>(tables.conditions).filter(([, { type }]) => type === 'text');
+  const values = (name: string) => rows.map((row) => Object.entries(row).find(([key]) => key === name)?.[1]);
+  const dictionaries = texts.map(([name]) => [name, present(values(name)).map(String)]);
+  const table = run.table('conditions', identity, Object.fromEntries(dictionaries));
+  for (const row of rows) table.add(row);
+  return rows.length;
+}
+
+/** Write prompts.arrow: each model's prompts, in their order. @returns its rows */
+export function writePrompts(
+  run: RunDirectory,
+  identity: unknown,
+  sets: readonly { model: string; prompts: readonly Prompt[] }[],
+): number {
+  const all = sets.flatMap(({ prompts }) => prompts);
+  const table = run.table('prompts', identity, {
+    prompt: all.map(({ id }) => id),
+    text: present(all.map(({ text }) => text)),
+    gold: present(all.map(({ gold }) => gold)),
+    model: sets.map(({ model }) => model),
+  });
+  for (const { model, prompts } of sets) {
+    for (const { id, index, text, tokens, gold } of prompts)
+      table.add({ prompt: id, index, text, tokens, gold, model });
+  }
+  return all.length;
+}
+
+/** Write vocab.arrow: what the token ids of each model stand for. @returns its rows */
+export function writeVocabularies(run: RunDirectory, identity: unknown, checkpoints: readonly Checkpoint[]): number {
+  const table = run.table('vocab', identity, { model: checkpoints.map(({ name }) => name) });
+  for (const { name, tokenizer, config } of checkpoints) {
+    for (let id = 0; id < config.vocabSize; id++) {
+      table.add({ id, string: tokenizer?.token(id) ?? null, bytes: tokenizer?.bytes(id) ?? null, model: name });
+    }
+  }
+  return checkpoints.reduce((rows, { config }) => rows + config.vocabSize, 0);
+}
+
+function present<T>(values: readonly (T | null | undefined)[]): T[] {
+  return values.filter((value) => value !== null && value !== undefined);
 }
 
 /** The condition's name in a run of one: model, precision, kernels and strategy. */

@@ -7,6 +7,7 @@ import type { KVCache } from '../model/kv-cache.ts';
 import { forward } from '../model/plans.ts';
 import { RandomStream } from '../numerics/random.ts';
 import { bitEqual } from './counterfactual.ts';
+import { OrderMatchedCount } from './order-matched.ts';
 
 /** What a stand-in, or one forward, computed for one prompt. */
 export interface StandInRun {
@@ -24,18 +25,26 @@ export interface StandInRun {
   kernel?: StepKernel;
 }
 
+/** What a spot check found. */
+export interface SpotChecked {
+  /** By length, whether the stand-in was right (on a tape: at its stage). */
+  equal: Map<number, boolean>;
+  /** The full forward at the end against the stand-in: steps after the prompt, and their K/V rows. */
+  matched: OrderMatchedCount;
+}
+
 /**
  * One full forward at the end checks the K/V rows and the logits of every step (row i of a forward equals the last row of
  * a forward over i + 1 rows: the prefix gate), and one step in the middle is recomputed in full by itself.
- * @returns by length, whether the stand-in was right (on a tape: at its stage).
  */
-export async function spotCheck(run: StandInRun): Promise<Map<number, boolean>> {
+export async function spotCheck(run: StandInRun): Promise<SpotChecked> {
   const { forced, promptLength: first } = run;
-  const found = new Map<number, boolean>();
+  const found: SpotChecked = { equal: new Map(), matched: new OrderMatchedCount() };
   const last = forced.length - 1;
   const middle = first + 1 + (keyOf(run.id) % Math.max(1, last - first));
   for (const n of new Set([Math.min(middle, last), last])) {
-    found.set(n, await equalsHonest(run, n, n === last ? first : n));
+    const whole = n === last;
+    found.equal.set(n, await equalsHonest(run, n, whole ? first : n, whole ? found.matched : null));
   }
   return found;
 }
@@ -59,8 +68,14 @@ export async function spotCheckForward(run: StandInRun): Promise<Map<number, boo
 
 /**
  * Recompute the step of n tokens over all rows: logits of the steps of from … n tokens, read off that one forward, and K/V rows.
+ * @param count counts what differs after the first of these steps
  */
-async function equalsHonest(run: StandInRun, n: number, from: number): Promise<boolean> {
+async function equalsHonest(
+  run: StandInRun,
+  n: number,
+  from: number,
+  count: OrderMatchedCount | null = null,
+): Promise<boolean> {
   const { executor, forced, promptLength: first, logits, kernel = 'prefill' } = run;
   const { vocabSize } = executor.config;
   const cache = executor.newCache(n);
@@ -74,6 +89,10 @@ async function equalsHonest(run: StandInRun, n: number, from: number): Promise<b
     const own = run.cache.view(layer, n);
     const other = cache.view(layer, n);
     equal &&= bitEqual(own.keys, other.keys) && bitEqual(own.values, other.values);
+  }
+  if (count) {
+    for (const length of checked.slice(1)) count.addStep(logits[length - first], row(length));
+    count.addRows(executor.blocks, run.cache, cache, n);
   }
   return equal;
 }

@@ -32,6 +32,11 @@ const aheadPerWorker = 3;
 export interface Pool<Job, Result> {
   /** Run all jobs; `take` is called in their order. Stops handing out jobs when `signal` fires. */
   runInOrder(jobs: readonly Job[], take: (result: Result) => void, signal?: AbortSignal): Promise<void>;
+  /**
+   * Run all jobs, begun in their order; `take` is called with each as it is finished. Stops handing out jobs when `signal`
+   * fires; what is under way is finished.
+   */
+  runAsFinished(jobs: Iterable<Job>, take: (result: Result, job: Job) => void, signal?: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -45,6 +50,7 @@ export function openPool<Config, Job, Result>(options: PoolOptions<Config, Job, 
       : [new OwnLane(open(config))];
   return {
     runInOrder: (jobs, take, signal) => runInOrder(lanes, jobs, take, signal),
+    runAsFinished: (jobs, take, signal) => runAsFinished(lanes, jobs, take, signal),
     close: async () => {
       await Promise.all(lanes.map((lane) => lane.close()));
     },
@@ -97,6 +103,30 @@ async function runInOrder<Job, Result>(
   signal?.addEventListener('abort', wake, { once: true });
   await Promise.all(guarded);
   if (failure !== undefined) throw failure;
+}
+
+async function runAsFinished<Job, Result>(
+  lanes: readonly Runner<Job, Result>[],
+  jobs: Iterable<Job>,
+  take: (result: Result, job: Job) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const rest = jobs[Symbol.iterator]();
+  const failures: unknown[] = [];
+  const work = async (lane: Runner<Job, Result>) => {
+    while (failures.length === 0 && !signal?.aborted) {
+      const { value: job, done } = rest.next();
+      if (done) return;
+      take(await lane.run(job), job);
+    }
+  };
+  const guarded = lanes.map((lane) =>
+    work(lane).catch((error: unknown) => {
+      failures.push(error);
+    }),
+  );
+  await Promise.all(guarded);
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Runs jobs in this thread. */

@@ -4,6 +4,9 @@
  * - uncached: all n rows are run with no past.
  * - cached: the prompt is run once; then each step runs the newest rows alone, reading what earlier steps wrote.
  *
+ * The cached arm can run as a row of a left-padded batch: the prompt's pass then begins with rows of padding, which later rows
+ * do not see and positions do not count – the same mathematics in other shapes, with keys in other places of the sums.
+ *
  * The uncached arm has an exact stand-in: decoding with two or more rows, which the null and prefix gates show to be
  * bit-identical to recomputation. It costs two rows per step instead of n. On tokens that are given it costs one row per step:
  * all its steps are rows of one forward (`ForwardRows`).
@@ -20,7 +23,7 @@ import { forward } from './plans.ts';
 export interface ArmStep {
   /** Number of tokens of the sequence; the newest position is n − 1. */
   n: number;
-  /** First row this step ran; rows start … n − 1 of the cache were written. */
+  /** First row this step ran, negative in left padding; rows start … n − 1 of the cache were written. */
   start: number;
   /** Logits of row n − 1: [d_vocab]; empty at a stage of a tape that is not the last. */
   logits: FloatArray;
@@ -55,6 +58,8 @@ export interface CachedArmOptions {
   kernel?: StepKernel;
   /** Planted in this arm's state. */
   faults?: readonly Fault[];
+  /** Rows of left padding; default 0. */
+  padding?: number;
   /** The arm goes on in the middle of a prompt: the caller puts these rows into its cache, as the faults leave them. */
   after?: { promptLength: number; rows: number };
 }
@@ -75,10 +80,10 @@ export class Arm {
     capacity: number,
     kernels: ArmKernels,
     rows: number,
-    faults: PlantedFaults | null = null,
+    { faults = null, padding = 0 }: { faults?: PlantedFaults | null; padding?: number } = {},
   ) {
     this.executor = executor;
-    this.cache = executor.newCache(capacity);
+    this.cache = executor.newCache(capacity, padding);
     this.kernels = kernels;
     this.rows = rows;
     this.faults = faults;
@@ -91,10 +96,11 @@ export class Arm {
     executor: Executor,
     capacity: number,
     decodeRows: number,
-    { kernel = 'decode', faults = [], after = { promptLength: 0, rows: 0 } }: CachedArmOptions = {},
+    { kernel = 'decode', faults = [], padding = 0, after = { promptLength: 0, rows: 0 } }: CachedArmOptions = {},
   ): Arm {
     const planted = faults.length === 0 ? null : new PlantedFaults(faults, executor, after.rows);
-    const arm = new Arm(executor, capacity, { prefill: 'prefill', step: kernel }, decodeRows, planted);
+    const kernels = { prefill: 'prefill', step: kernel } as const;
+    const arm = new Arm(executor, capacity, kernels, decodeRows, { faults: planted, padding });
     arm.promptLength = after.promptLength;
     return arm;
   }
@@ -102,7 +108,8 @@ export class Arm {
   /** An arm that goes on after the first `length` tokens of this one, with a copy of their rows. */
   fork(capacity: number, length: number): Arm {
     const { executor, kernels, rows, faults, promptLength } = this;
-    const arm = new Arm(executor, capacity, kernels, rows, faults?.fork(executor) ?? null);
+    const own = { faults: faults?.fork(executor) ?? null, padding: this.cache.padding };
+    const arm = new Arm(executor, capacity, kernels, rows, own);
     arm.cache.copyFrom(this.cache, length);
     arm.promptLength = promptLength;
     return arm;
@@ -135,7 +142,7 @@ export class Arm {
 
   /** Run the whole prompt: step 0, with the preset's prefill kernel in both arms unless the arm has one of its own. */
   prefill(tokens: readonly number[], capture: Capture): Promise<ArmStep> {
-    return this.run(tokens, 0, this.kernels.prefill, capture);
+    return this.run(tokens, -this.cache.padding, this.kernels.prefill, capture);
   }
 
   /**
@@ -157,6 +164,11 @@ export class Arm {
     return { start, count: n - start };
   }
 
+  /** Tokens of the padding: any will do, since no row of the sequence sees them; the end token is what decoders pad with. */
+  private padding(): number[] {
+    return Array<number>(this.cache.padding).fill(this.executor.config.eosTokenIds[0] ?? 0);
+  }
+
   private async run(
     tokens: readonly number[],
     start: number,
@@ -165,15 +177,15 @@ export class Arm {
     resume?: ResumeAt,
   ): Promise<ArmStep> {
     const n = tokens.length;
-    if (start === 0 && this.promptLength === 0) this.promptLength = n;
+    if (start <= 0 && this.promptLength === 0) this.promptLength = n;
     if (this.given && n > 1) {
       if (resume) throw new Error('a step that is a row of a forward cannot resume');
       const { logits, ...rows } = await this.given.step(tokens, start, capture);
       return { n, start, logits: logits ?? noLogits, ...rows };
     }
-    this.faults?.beforeRead(this.cache, this.executor.blocks, start);
+    this.faults?.beforeRead(this.cache, this.executor.blocks, Math.max(0, start));
     const result = await forward(this.executor, {
-      tokens: tokens.slice(start),
+      tokens: start < 0 ? [...this.padding(), ...tokens] : tokens.slice(start),
       start,
       cache: this.cache,
       kernel,

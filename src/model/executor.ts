@@ -52,11 +52,13 @@ export interface Rows {
   count: number;
   /** Sequences that run side by side, each with its own history: the leading axis of every array. Default 1. */
   batch?: number;
+  /** Left padding: rows at positions −padding … −1, which rows of the sequence do not see. Default 0. */
+  padding?: number;
   /** Positions that a planted fault changes: rotary rows and mask are those of `start` and `count` otherwise. */
   wrong?: WrongPositions | null;
 }
 
-/** K/V rows 0 … start − 1 that a block reads before its own: [batch, pos, kv_head, d_head] each. */
+/** K/V rows −padding … start − 1 that a block reads before its own: [batch, pos, kv_head, d_head] each. */
 export interface History {
   keys: FloatArray;
   values: FloatArray;
@@ -137,10 +139,10 @@ export class Executor {
     return this.options.tape?.blocks ?? Array.from({ length: this.config.layers }, (_, layer) => layer);
   }
 
-  /** An empty cache for sequences of up to `capacity` tokens. */
-  newCache(capacity: number): KVCache {
+  /** An empty cache for sequences of up to `capacity` tokens, after `padding` rows of left padding. */
+  newCache(capacity: number, padding = 0): KVCache {
     const { layers, kvHeads, headDim } = this.config;
-    return new KVCache({ layers, kvHeads, headDim, compute: this.compute }, capacity);
+    return new KVCache({ layers, kvHeads, headDim, compute: this.compute }, capacity, padding);
   }
 
   /** Residual rows of `tokens`: [1, pos, d_model]. */
@@ -150,7 +152,7 @@ export class Executor {
   }
 
   /**
-   * One block on residual rows [batch, count, d_model], reading `history` (rows 0 … start − 1) and its own new rows.
+   * One block on residual rows [batch, count, d_model], reading `history` (the rows before `start`) and its own new rows.
    */
   async block(
     layer: number,
@@ -161,9 +163,10 @@ export class Executor {
     capture: Capture,
   ): Promise<BlockOutput> {
     const { hiddenSize, kvHeads, headDim } = this.config;
-    const { batch = 1 } = rows;
-    const past = [batch, rows.start, kvHeads, headDim];
-    this.passes.block.add(rows.count, rows.start, batch);
+    const { batch = 1, padding = 0 } = rows;
+    const before = padding + rows.start;
+    const past = [batch, before, kvHeads, headDim];
+    this.passes.block.add(rows.count, before, batch);
     const all = this.blockOutputs(layer);
     const wanted = capture.outputOnly ? [all[0]] : all;
     const feeds: Feeds = {

@@ -8,17 +8,22 @@ export interface CacheShape {
   compute: 'f32' | 'f64';
 }
 
-/** Rows [pos, kv_head, d_head] of keys (after rotary) and values, for every layer. */
+/**
+ * Rows [pos, kv_head, d_head] of keys (after rotary) and values, for every layer. Rows are named by position; left padding
+ * lies before position 0, at positions −padding … −1.
+ */
 export class KVCache {
   readonly capacity: number;
+  readonly padding: number;
   /** Numbers per row: kv_head · d_head. */
   readonly rowSize: number;
   private readonly shape: CacheShape;
   /** By layer, allocated when the layer is first used: a plan that runs one layer needs one layer's memory. */
   private readonly stores: { keys: FloatArray; values: FloatArray }[] = [];
 
-  constructor(shape: CacheShape, capacity: number) {
+  constructor(shape: CacheShape, capacity: number, padding = 0) {
     this.capacity = capacity;
+    this.padding = padding;
     this.rowSize = shape.kvHeads * shape.headDim;
     this.shape = shape;
   }
@@ -26,28 +31,38 @@ export class KVCache {
   /** Write rows start, start + 1, … of one layer; rows that exist are overwritten. */
   write(layer: number, start: number, keys: FloatArray, values: FloatArray): void {
     const store = this.store(layer);
-    if (start * this.rowSize + keys.length > store.keys.length) {
+    const from = (this.padding + start) * this.rowSize;
+    if (from + keys.length > store.keys.length) {
       throw new RangeError(
         `K/V cache holds ${this.capacity} rows, row ${start + keys.length / this.rowSize} was written`,
       );
     }
-    store.keys.set(keys, start * this.rowSize);
-    store.values.set(values, start * this.rowSize);
+    store.keys.set(keys, from);
+    store.values.set(values, from);
   }
 
   /** Rows [0, length) of one layer, as views: they change when those rows are overwritten. */
   view(layer: number, length: number): { keys: FloatArray; values: FloatArray } {
-    const end = length * this.rowSize;
-    const { keys, values } = this.store(layer);
-    return { keys: keys.subarray(0, end), values: values.subarray(0, end) };
+    return this.rows(layer, 0, length);
   }
 
-  /** Copy rows [0, length) of every layer that another cache of the same shape holds. */
+  /** What attention reads before row `start`: the padding and rows [0, start) of one layer, as views. */
+  history(layer: number, start: number): { keys: FloatArray; values: FloatArray } {
+    return this.rows(layer, -this.padding, start);
+  }
+
+  /** Copy the padding and rows [0, length) of every layer that another cache of the same shape and padding holds. */
   copyFrom(other: KVCache, length: number): void {
     other.stores.forEach((_, layer) => {
-      const { keys, values } = other.view(layer, length);
-      this.write(layer, 0, keys, values);
+      const { keys, values } = other.history(layer, length);
+      this.write(layer, -this.padding, keys, values);
     });
+  }
+
+  private rows(layer: number, from: number, to: number): { keys: FloatArray; values: FloatArray } {
+    const [start, end] = [from, to].map((row) => (this.padding + row) * this.rowSize);
+    const { keys, values } = this.store(layer);
+    return { keys: keys.subarray(start, end), values: values.subarray(start, end) };
   }
 
   private store(layer: number): { keys: FloatArray; values: FloatArray } {
@@ -55,7 +70,7 @@ export class KVCache {
     if (layer < 0 || layer >= layers) throw new RangeError(`K/V cache of ${layers} layers, layer ${layer} was used`);
     const known = this.stores[layer];
     if (known) return known;
-    const size = this.capacity * this.rowSize;
+    const size = (this.padding + this.capacity) * this.rowSize;
     const store = { keys: allocate(compute, size), values: allocate(compute, size) };
     this.stores[layer] = store;
     return store;

@@ -11,7 +11,7 @@ import type { WrongPositions } from './positions.ts';
 export interface ForwardRequest {
   /** Token ids of the rows; with `residual`, only their number counts. */
   tokens: readonly number[];
-  /** Absolute position of the first row; rows 0 … start − 1 are read from `cache`. */
+  /** Absolute position of the first row (negative in left padding); the rows before it are read from `cache`. */
   start: number;
   /** Read for history; the rows of this step are written to it. */
   cache: KVCache;
@@ -51,7 +51,7 @@ async function runStages(executor: Executor, request: ForwardRequest): Promise<F
   const { layers } = executor.config;
   const first = request.startAtLayer ?? 0;
   const last = Math.min(request.stopAtLayer ?? layers, layers);
-  const rows = { start, count: tokens.length, wrong: request.wrong ?? null };
+  const rows = { start, count: tokens.length, padding: cache.padding, wrong: request.wrong ?? null };
   const functions = inExecutionOrder(request.functions ?? [], executor.config);
   const functionsOf = (stage: HookStage, layer: number) =>
     functions.filter(({ hook }) => hook.definition.stage === stage && hook.layer === layer);
@@ -71,7 +71,7 @@ async function runStages(executor: Executor, request: ForwardRequest): Promise<F
   for (let layer = first; layer < last; layer++) {
     const input = residual;
     const output = await runStage(functionsOf('block', layer), capture, async (own) => {
-      const found = await executor.block(layer, input, rows, cache.view(layer, start), kernel, own);
+      const found = await executor.block(layer, input, rows, cache.history(layer, start), kernel, own);
       cache.write(layer, start, found.keys, found.values);
       addCacheViews(executor, found.activations, own, cache, layer, start + tokens.length);
       return found;

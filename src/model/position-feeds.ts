@@ -4,7 +4,7 @@ import type { ModelConfig } from '../checkpoint/types.ts';
 import { UsageError } from '../errors.ts';
 import { inputNames } from '../graph/build.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
-import { type FloatArray, floatData, floatTensor } from './arrays.ts';
+import { allocate, type FloatArray, floatData, floatTensor } from './arrays.ts';
 import type { Rows } from './executor.ts';
 import { causalMask, changedMask, givenTables, type RotaryTables, rotaryTables } from './positions.ts';
 import type { Feeds } from './session.ts';
@@ -24,23 +24,33 @@ export class PositionFeeds {
   }
 
   /** What depends on positions alone: rotary rows and the mask of these rows, in a layer of this window. */
-  feeds({ start, count, wrong }: Rows, slidingWindow: number | null): Feeds {
+  feeds({ start, count, padding = 0, wrong }: Rows, slidingWindow: number | null): Feeds {
     const { headDim, maxPositions } = this.config;
     this.tables ??= rotaryTables(this.config, this.policy, maxPositions);
     const rows = this.tables.cos.length / headDim;
-    const first = start + (wrong?.offset ?? 0);
-    if (first < 0 || first + count > rows) {
-      const position = first < 0 ? first : first + count - 1;
+    // Padding is rotated as position 0: no row of the sequence sees it.
+    const pads = Math.min(count, Math.max(0, -start));
+    const first = start + pads + (wrong?.offset ?? 0);
+    const end = first + count - pads;
+    if (first < 0 || end > rows) {
+      const position = first < 0 ? first : end - 1;
       const planted = wrong?.offset ? ` (a planted fault's offset ${wrong.offset})` : '';
       throw new UsageError(
         `position ${position}${planted}: rotary tables have ${rows} rows, expected one per position`,
       );
     }
-    const window = (table: FloatArray) => table.subarray(first * headDim, (first + count) * headDim);
+    const window = (table: FloatArray) => {
+      const own = table.subarray(first * headDim, end * headDim);
+      if (pads === 0) return own;
+      const padded = allocate(computeType(this.policy), count * headDim);
+      for (let row = 0; row < pads; row++) padded.set(table.subarray(0, headDim), row * headDim);
+      padded.set(own, pads * headDim);
+      return padded;
+    };
     const dims = [1, count, 1, headDim];
-    const right = this.mask(start, count, slidingWindow);
+    const right = this.mask(start, count, slidingWindow, padding);
     const mask = wrong?.mask
-      ? floatTensor(changedMask(floatData(right), start, count, slidingWindow, wrong.mask), right.dims)
+      ? floatTensor(changedMask(floatData(right), start, count, slidingWindow, wrong.mask, padding), right.dims)
       : right;
     return {
       [inputNames.cos]: floatTensor(window(this.tables.cos), dims),
@@ -50,12 +60,14 @@ export class PositionFeeds {
   }
 
   /** Masks of the current step are shared by its layers. */
-  private mask(start: number, count: number, window: number | null): Tensor {
-    const key = `${start}+${count} ${window}`;
+  private mask(start: number, count: number, window: number | null, padding: number): Tensor {
+    const key = `${start}+${count} ${window} ${padding}`;
     const known = this.masks.get(key);
     if (known) return known;
     if (this.masks.size >= 8) this.masks.clear();
-    const mask = floatTensor(causalMask(computeType(this.policy), start, count, window), [count, start + count]);
+    const compute = computeType(this.policy);
+    const dims = [count, padding + start + count];
+    const mask = floatTensor(causalMask(compute, start, count, window, padding), dims);
     this.masks.set(key, mask);
     return mask;
   }

@@ -111,22 +111,24 @@ export function sees(window: number | null, position: number, key: number): bool
 }
 
 /**
- * Additive causal mask [rows, start + rows] of query rows start, start + 1, …: 0 where visible, −inf elsewhere. Row i sees
- * keys j ≤ i and, with a window W, j > i − W.
+ * Additive causal mask [rows, padding + start + rows] of query rows start, start + 1, …: 0 where visible, −inf elsewhere. Row
+ * i sees keys j ≤ i and, with a window W, j > i − W. Rows from 0 on see no padding (keys −padding … −1); rows of the padding
+ * see each other, since the softmax of a row that sees nothing would be NaN.
  */
 export function causalMask(
   compute: 'f32' | 'f64',
   start: number,
   rows: number,
   window: number | null = null,
+  padding = 0,
 ): FloatArray {
-  const length = start + rows;
+  const length = padding + start + rows;
   const mask = allocate(compute, rows * length);
   for (let row = 0; row < rows; row++) {
     const first = row * length;
     const newest = start + row;
-    mask.fill(-Infinity, first + newest + 1, first + length);
-    if (window !== null) mask.fill(-Infinity, first, first + Math.max(0, newest + 1 - window));
+    mask.fill(-Infinity, first + padding + newest + 1, first + length);
+    if (newest >= 0) mask.fill(-Infinity, first, first + padding + oldestVisible(newest, window));
   }
   return mask;
 }
@@ -142,19 +144,25 @@ export interface WrongPositions {
   mask?: MaskChange;
 }
 
-/** A copy of a causal mask with one key too few or too many in each row. Arguments as of `causalMask`. */
+/** The first key that the row at `newest` sees. */
+function oldestVisible(newest: number, window: number | null): number {
+  return window === null ? 0 : Math.max(0, newest + 1 - window);
+}
+
+/** A copy of a causal mask with one key too few or too many in each row. Arguments as of `causalMask`; no row of the padding. */
 export function changedMask(
   mask: FloatArray,
   start: number,
   rows: number,
   window: number | null,
   change: MaskChange,
+  padding = 0,
 ): FloatArray {
   const changed = mask.slice();
   for (let row = 0; row < rows; row++) {
-    const at = row * (start + rows);
+    const at = row * (padding + start + rows) + padding;
     const newest = start + row;
-    const oldest = window === null ? 0 : Math.max(0, newest + 1 - window);
+    const oldest = oldestVisible(newest, window);
     if (change === 'hide-newest') changed[at + newest] = -Infinity;
     else if (change === 'hide-oldest') changed[at + oldest] = -Infinity;
     else if (oldest > 0) changed[at + oldest - 1] = 0;

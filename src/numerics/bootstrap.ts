@@ -26,22 +26,70 @@ export interface BootstrapOptions {
  */
 export function bootstrapRatio(
   units: readonly { top: number; bottom: number }[],
-  { resamples = 2000, seed = 0, level = 0.95 }: BootstrapOptions = {},
+  options: BootstrapOptions = {},
 ): Interval | null {
-  const n = units.length;
-  if (n < 2) return null;
-  const stream = new RandomStream(seed, 'bootstrap');
-  const values: number[] = [];
-  for (let draw = 0; draw < resamples; draw++) {
+  const tops = Float64Array.from(units, (unit) => unit.top);
+  const bottoms = Float64Array.from(units, (unit) => unit.bottom);
+  const ratio = (drawn: Uint32Array) => {
     let top = 0;
     let bottom = 0;
-    for (let i = 0; i < n; i++) {
-      const unit = units[stream.integer(n)];
-      top += unit.top;
-      bottom += unit.bottom;
+    for (const unit of drawn) {
+      top += tops[unit];
+      bottom += bottoms[unit];
     }
-    if (bottom > 0) values.push(top / bottom);
+    return bottom > 0 ? top / bottom : null;
+  };
+  return bootstrap(units.length, ratio, options);
+}
+
+/**
+ * Interval of any statistic of drawn units: null below two units, or where no draw has one.
+ * @param statistic from the indices of the units drawn, `count` of them; null where it is not defined
+ */
+export function bootstrap(
+  count: number,
+  statistic: (drawn: Uint32Array) => number | null,
+  { level = 0.95, ...options }: BootstrapOptions = {},
+): Interval | null {
+  if (count < 2) return null;
+  const values: number[] = [];
+  for (const drawn of draws(count, options)) {
+    const value = statistic(drawn);
+    if (value !== null) values.push(value);
   }
   if (values.length === 0) return null;
   return { low: quantile(values, (1 - level) / 2), high: quantile(values, (1 + level) / 2) };
+}
+
+/** Draws of the last few sizes: a study takes hundreds of intervals of equally many prompts, and drawing costs more than summing. */
+const kept = new Map<string, Uint32Array[]>();
+const mostKept = 4;
+/** Beyond this many numbers a set of draws is made anew each time. */
+const mostNumbers = 8_000_000;
+
+/**
+ * The units of every draw, as indices below `count`; equal options give equal draws, so that statistics of the same
+ * prompts are drawn together.
+ */
+export function* draws(
+  count: number,
+  { resamples = 2000, seed = 0 }: Omit<BootstrapOptions, 'level'> = {},
+): Generator<Uint32Array> {
+  const key = `${count}/${resamples}/${seed}`;
+  const known = kept.get(key);
+  if (known) {
+    yield* known;
+    return;
+  }
+  const stream = new RandomStream(seed, 'bootstrap');
+  const made: Uint32Array[] = [];
+  const keep = count * resamples <= mostNumbers;
+  for (let draw = 0; draw < resamples; draw++) {
+    const drawn = Uint32Array.from({ length: count }, () => stream.integer(count));
+    if (keep) made.push(drawn);
+    yield drawn;
+  }
+  if (!keep) return;
+  if (kept.size >= mostKept) kept.delete([...kept.keys()][0]);
+  kept.set(key, made);
 }

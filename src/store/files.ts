@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -33,6 +34,18 @@ export class PartialFile {
         written += writeSync(this.handle(), bytes, written, bytes.length - written);
       }
     });
+  }
+
+  /** Append the content of another file. */
+  copyFrom(source: string): void {
+    const from = guard(source, () => openSync(source, 'r'));
+    try {
+      const chunk = new Uint8Array(1 << 20);
+      for (let size = readSync(from, chunk); size > 0; size = readSync(from, chunk))
+        this.write(chunk.subarray(0, size));
+    } finally {
+      closeSync(from);
+    }
   }
 
   /** Bring everything written to the disk, which may turn out to be full. */

@@ -96,12 +96,25 @@ export class RunDirectory {
     this.rows[`activations/${kind}.arrow`] = (this.rows[`activations/${kind}.arrow`] ?? 0) + 1;
   }
 
-  /** Publish every open table, then controls.json, then the manifest. */
-  publish(controls: unknown, manifest: Omit<Manifest, 'schemaVersion'>): void {
+  /** A copy of a file that another run published, to be published with the tables. */
+  copy(name: string, source: string): void {
+    const file = new PartialFile(join(this.path, name));
+    this.open.push({ finish: () => file.sync(), publish: () => file.publish(), abort: () => file.abort() });
+    this.files.push(name);
+    file.copyFrom(source);
+  }
+
+  /** Publish every open table, then other JSON files by name, then controls.json, then the manifest. */
+  publish(
+    controls: unknown,
+    manifest: Omit<Manifest, 'schemaVersion'>,
+    others: Readonly<Record<string, unknown>> = {},
+  ): void {
     // All files are complete, and on the disk, before the first one gets its name.
     for (const writer of this.open) writer.finish();
     const complete: Publishable[] = [...this.open];
     try {
+      for (const [name, value] of Object.entries(others)) complete.push(this.jsonFile(name, value));
       complete.push(this.jsonFile('controls.json', controls));
       complete.push(this.jsonFile('manifest.json', { schemaVersion, ...manifest }));
     } catch (error) {
@@ -110,7 +123,7 @@ export class RunDirectory {
     }
     for (const file of complete) file.publish();
     this.open.length = 0;
-    this.files.push('controls.json', 'manifest.json');
+    this.files.push(...Object.keys(others), 'controls.json', 'manifest.json');
   }
 
   /** Publish one JSON file. */

@@ -29,10 +29,11 @@ function step(number: number, { kl = 0, tv = 0, l2 = 0, margins = [1, 1], ...cha
     differs: false,
     divergedBefore: false,
     logits: {
-      ...{ nDiffer: 0, maxAbs: 0, relL2: 0, l2Centred: l2, kl, js: 0, tv },
+      ...{ nDiffer: 0, nonfinite: 0, nan: 0, maxAbs: 0, relL2: 0, l2Centred: l2, kl, js: 0, tv, topShift: 0 },
       ...{ uncached: top(tokenUncached, margins[0]), cached: top(tokenCached, margins[1]) },
     },
     ...{ tvProcessed: null, errorCached: null, errorUncached: null, errorCosine: null },
+    ...{ marginChoice: null, boundary: null, drift: { single: null, double: null } },
     ...change,
     ...{ tokenUncached, tokenCached },
   };
@@ -78,6 +79,7 @@ function prompt(change: Partial<PromptResult>): PromptResult {
     ...{ index, prompt: `p${index}`, steps: [], layers: [], activations: [], tokensCached: [], tokensUncached: [] },
     ...{
       origins: [],
+      ...{ stops: { cached: 'limit', uncached: 'limit' }, orderMatched: null, temperatures: [], logits: null },
       nonfinite: { elements: 0, nan: 0, hook: null },
       spotChecks: { steps: 0, failed: 0 },
       recomputed: false,

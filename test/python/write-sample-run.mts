@@ -46,6 +46,7 @@ table(
   'conditions',
   {
     ...same('model', 'precision', 'kernels', 'template'),
+    coupling: ['keyed', 'independent'],
     condition: conditions,
     strategy: conditions,
     sampler: ['gumbel'],
@@ -54,23 +55,26 @@ table(
     ...{ condition, model: 'model', precision: 'precision', kernels: 'kernels', strategy: condition },
     ...{ temperature: i ? 0.7 : null, top_k: i ? 50 : null, top_p: i ? 0.9 : null, sampler: i ? 'gumbel' : null },
     ...{ seed: 2 ** 53 - 1, decode_rows: 1 + i, threads: 1, template: 'template' },
+    ...{ coupling: i ? 'independent' : 'keyed', padding: 7 * i },
   })),
 );
 table(
   'prompts',
-  { prompt: prompts, text: ['ein Text\n', ''], gold: ['42'] },
+  { ...same('model'), prompt: prompts, text: ['ein Text\n', ''], gold: ['42'] },
   prompts.map((prompt, index) => ({
     ...{ prompt, index, text: ['ein Text\n', '', null][index], gold: index ? null : '42' },
     tokens: index === 2 ? [] : [1, 2 ** 31 - 1, index],
+    model: 'model',
   })),
 );
 table(
   'vocab',
-  {},
+  same('model'),
   Array.from({ length: 300 }, (_, id) => ({
     id,
     string: id % 7 === 0 ? null : `▁${String.fromCodePoint(0x1f600 + (id % 50))}${id}`,
     bytes: id % 5 === 0 ? null : Uint8Array.from({ length: id % 4 }, (_, i) => (id * 31 + i) & 255),
+    model: 'model',
   })),
 );
 const maybe = <V,>(i: number, value: V): V | null => (i % 3 === 0 ? null : value);
@@ -90,7 +94,10 @@ table(
         ...{ diverged_before: step > 5, logits_n_differ: step, logits_max_abs: float(step) },
         ...{ logits_rel_l2: float(step + 1), logits_l2_centred: float(step + 2), kl: float(step + 3), js: 0, tv: 1 },
         ...{ tv_processed: maybe(step, float(step)), margin_cached: float(step + 4), margin_uncached: 0.5 },
+        ...{ top_shift: float(step), margin_choice: maybe(step, float(step)), boundary: maybe(step, step % 2 === 0) },
         ...{ error_cached: maybe(step, float(step)), error_uncached: null, error_cosine: maybe(step + 1, NaN) },
+        ...{ drift_fp32_cached: maybe(step, float(step)), drift_fp32_uncached: null },
+        ...{ drift_fp64_cached: null, drift_fp64_uncached: maybe(step + 2, float(step)) },
       })),
     ),
   ),

@@ -9,8 +9,8 @@ import { temporaryFolder } from './folder.ts';
 
 const folder = temporaryFolder();
 const whole = join(folder, 'vocab.arrow');
-const writer = new TableWriter(whole, 'vocab', {}, {});
-for (let id = 0; id < 40_000; id++) writer.add({ id, string: `t${id}`, bytes: Uint8Array.of(id & 255) });
+const writer = new TableWriter(whole, 'vocab', {}, { model: ['tiny'] });
+for (let id = 0; id < 40_000; id++) writer.add({ id, string: `t${id}`, bytes: Uint8Array.of(id & 255), model: 'tiny' });
 writer.close();
 const content = readFileSync(whole);
 

@@ -22,9 +22,9 @@ const create = (path = out) => RunDirectory.create({ out: path, command: 'diverg
 
 /** A run with one table and one kind of activations, not yet published. */
 function fill(run: RunDirectory): RunDirectory {
-  const prompts = run.table('prompts', identity, { prompt: ['a', 'b'], text: ['Hello'], gold: [] });
-  prompts.add({ prompt: 'a', index: 0, text: 'Hello', tokens: [1, 2], gold: null });
-  prompts.add({ prompt: 'b', index: 1, text: null, tokens: [], gold: null });
+  const prompts = run.table('prompts', identity, { prompt: ['a', 'b'], text: ['Hello'], gold: [], model: ['tiny'] });
+  prompts.add({ prompt: 'a', index: 0, text: 'Hello', tokens: [1, 2], gold: null, model: 'tiny' });
+  prompts.add({ prompt: 'b', index: 1, text: null, tokens: [], gold: null, model: 'tiny' });
   const dictionaries = { condition: ['c'], prompt: ['a', 'b'], hook: ['hook_embed'] };
   const options = { shape: [2], axes: ['d_model'], dtype: 'f16' as const, identity, dictionaries };
   for (const step of [0, 1]) {
@@ -130,8 +130,8 @@ test.skipIf(!existsSync('/dev/full'))('a disk that fills up before controls.json
 
 test.skipIf(!existsSync('/dev/full'))('a disk that fills up at the last table publishes none of them', () => {
   const run = create();
-  const conditions = run.table('vocab', identity, {});
-  conditions.add({ id: 0, string: null, bytes: null });
+  const conditions = run.table('vocab', identity, { model: ['tiny'] });
+  conditions.add({ id: 0, string: null, bytes: null, model: 'tiny' });
   symlinkSync('/dev/full', join(out, '.prompts.arrow.partial'));
   expect(() => {
     run.table('prompts', identity, {});
@@ -147,8 +147,8 @@ test.skipIf(!existsSync('/dev/full'))(
     const run = create();
     symlinkSync('/dev/full', join(out, '.vocab.arrow.partial'));
     expect(() => {
-      const vocab = run.table('vocab', identity, {});
-      vocab.add({ id: 0, string: null, bytes: null });
+      const vocab = run.table('vocab', identity, { model: ['tiny'] });
+      vocab.add({ id: 0, string: null, bytes: null, model: 'tiny' });
       run.publish(controls, manifest);
     }).toThrow(InputError);
     run.abort();

@@ -149,8 +149,8 @@ test('a text column has one dictionary, each value once, in the order declared',
 });
 
 test('a text that was not declared is a bug, named by its column', () => {
-  const writer = new TableWriter(join(folder, 'bug.arrow'), 'prompts', identity, { prompt: ['a'] });
-  expect(() => writer.add({ prompt: 'b', index: 0, text: null, tokens: [], gold: null })).toThrow(
+  const writer = new TableWriter(join(folder, 'bug.arrow'), 'prompts', identity, { prompt: ['a'], model: ['tiny'] });
+  expect(() => writer.add({ prompt: 'b', index: 0, text: null, tokens: [], gold: null, model: 'tiny' })).toThrow(
     /prompt: "b" was not/,
   );
   writer.abort();

@@ -8,6 +8,7 @@ import { generateCommand } from './generate.ts';
 import { modelsCommand } from './models.ts';
 import { patchCommand } from './patch.ts';
 import { pullCommand } from './pull.ts';
+import { studyCommand } from './study.ts';
 
 export const commands: readonly CommandDefinition[] = [
   modelsCommand,
@@ -18,4 +19,5 @@ export const commands: readonly CommandDefinition[] = [
   divergeCommand,
   auditCommand,
   patchCommand,
+  studyCommand,
 ];

@@ -3,9 +3,10 @@
  * Masked scores are −inf by construction and are left out; nothing else is masked or dropped.
  */
 import { definitionOf, findHook } from '../../graph/hooks.ts';
-import { canOverflow } from '../../graph/rounding.ts';
+import { canOverflow, type RoundingPolicy } from '../../graph/rounding.ts';
 import { sees } from '../../model/positions.ts';
 import { formats } from '../../numerics/types.ts';
+import type { GateResult } from '../summary.ts';
 import type { Captured } from './difference.ts';
 import { always, count, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
@@ -99,4 +100,17 @@ function scan(
     else if (magnitude > 0) subnormal.add(place);
   }
   return looked;
+}
+
+/** The finite gate looks at 8 steps; what the whole run met counts too: NaN, and infinities where none may be. */
+export function withRunWideFinite(
+  gates: GateResult[],
+  policy: RoundingPolicy,
+  { elements, nan, hook }: { elements: number; nan: number; hook: string | null },
+): GateResult[] {
+  const found = canOverflow(policy) ? nan : elements;
+  if (found === 0) return gates;
+  const failed = { passed: false, status: 'failed' as const, scope: 'every step of the run' };
+  const measured = `${nan} NaN and ${elements - nan} infinite elements, first at ${hook}`;
+  return gates.map((gate) => (gate.name === 'finite' && gate.passed ? { ...gate, ...failed, measured } : gate));
 }

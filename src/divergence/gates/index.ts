@@ -55,3 +55,8 @@ export async function audit(subject: GateSubject): Promise<{ passed: boolean; ha
   const { hash } = await keepAudit(subject, results);
   return { passed: results.every((gate) => gate.passed), hash, gates: results };
 }
+
+/** True if no harness gate failed: numbers count. */
+export function harnessHolds(gates: readonly GateResult[]): boolean {
+  return gates.every((gate) => gate.class !== 'harness' || gate.passed);
+}

@@ -22,6 +22,9 @@ export interface TopLogit {
 /** Everything steps.arrow says about two rows of logits. */
 export interface LogitsComparison {
   nDiffer: number;
+  /** NaN and infinite logits of either arm, and NaN among them. */
+  nonfinite: number;
+  nan: number;
   maxAbs: number;
   relL2: number;
   /** L2 norm of the difference of mean-centred logits. */
@@ -32,6 +35,8 @@ export interface LogitsComparison {
   js: number;
   /** Total variation, 0 … 1. */
   tv: number;
+  /** Δz_2 − Δz_1: how much the uncached arm's second gains on its first, Δ = cached − uncached; 0 of a single logit. */
+  topShift: number;
   cached: TopLogit;
   uncached: TopLogit;
 }
@@ -42,9 +47,20 @@ export function compareLogits(cached: FloatArray, uncached: FloatArray, dtype: S
   accumulate(comparison, cached, uncached, { dtype, rowLength: cached.length });
   const statistics: RowStatistics = finish(comparison);
   const tops = { cached: topLogit(cached), uncached: topLogit(uncached) };
-  const base = { nDiffer: statistics.n_differ, maxAbs: statistics.max_abs, relL2: statistics.rel_l2, ...tops };
-  if (statistics.n_differ === 0) return { ...base, l2Centred: 0, kl: 0, js: 0, tv: 0 };
-  return { ...base, l2Centred: centredDistance(cached, uncached), ...divergences(cached, uncached) };
+  const { n_differ: nDiffer, nonfinite, nan, max_abs: maxAbs, rel_l2: relL2 } = statistics;
+  const base = { nDiffer, nonfinite, nan, maxAbs, relL2, ...tops };
+  if (nDiffer === 0) return { ...base, topShift: 0, l2Centred: 0, kl: 0, js: 0, tv: 0 };
+  const topShift = gainOfSecond(cached, uncached, tops.uncached.token);
+  return { ...base, topShift, l2Centred: centredDistance(cached, uncached), ...divergences(cached, uncached) };
+}
+
+/** What the largest uncached logit but `first` gains on it in the cached arm. */
+function gainOfSecond(cached: FloatArray, uncached: FloatArray, first: number): number {
+  let second = -1;
+  for (let j = 0; j < uncached.length; j++) {
+    if (j !== first && (second < 0 || uncached[j] > uncached[second])) second = j;
+  }
+  return second < 0 ? 0 : cached[second] - uncached[second] - (cached[first] - uncached[first]);
 }
 
 /** The largest logit; NaN is never it. */
@@ -93,6 +109,12 @@ export function divergences(cached: FloatArray, uncached: FloatArray): { kl: num
     js += p[j] * jsTerm(d, change);
   }
   return { kl: Math.max(0, kl), js: Math.max(0, js), tv: tv / 2 };
+}
+
+/** Total variation of softmax(cached / T) and softmax(uncached / T): the half Σ p |q/p − 1| of `divergences` alone. */
+export function totalVariationAt(temperature: number, cached: FloatArray, uncached: FloatArray): number {
+  const [c, u] = [cached, uncached].map((logits) => Float64Array.from(logits, (logit) => logit / temperature));
+  return divergences(c, u).tv;
 }
 
 /** Largest difference of two logits up to which e^d is far from the ends of float64's range, whatever the shift. */
@@ -156,6 +178,14 @@ export function totalVariation(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let j = 0; j < a.length; j++) sum += Math.abs(a[j] - b[j]);
   return sum / 2;
+}
+
+/**
+ * How often a Gumbel-max draw can flip at most between distributions of this total variation, under the same noise: between TV
+ * and 2 TV / (1 + TV).
+ */
+export function flipRateBound(tv: number): number {
+  return (2 * tv) / (1 + tv);
 }
 
 /** Errors of both arms to the oracle: centred L2, and the cosine between the two centred error vectors (null if one is 0). */

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { philox, uniform } from '../../numerics/philox.ts';
 import type { SamplingStrategy, Strategy } from './strategy.ts';
-import { processedProbabilities, processedScores } from './warpers.ts';
+import { processedScores, softmax } from './warpers.ts';
 
 type FloatArray = Float32Array | Float64Array;
 
@@ -17,10 +17,29 @@ export interface DrawKey {
   step: number;
 }
 
+/** What a strategy makes of one row of logits. */
+export interface Decision {
+  token: number;
+  /** Scores after temperature, top-k and top-p, −Infinity where dropped: [d_vocab]; null where greedy. */
+  scores: Float64Array | null;
+  /**
+   * Gumbel-max: by how much the token's perturbed score leads the next one's, × temperature, that is in logits. Null where one
+   * token alone is left, and for the other strategies.
+   */
+  lead: number | null;
+}
+
 /** The next token: the largest score (greedy, Gumbel-max) or the inverse-CDF draw; lowest index on ties. */
 export function chooseToken(logits: FloatArray, strategy: Strategy, key: DrawKey): number {
-  if (strategy.kind === 'greedy') return argmax(logits);
-  return strategy.sampler === 'gumbel' ? gumbelMax(logits, strategy, key) : inverseCdf(logits, strategy, key);
+  return decide(logits, strategy, key).token;
+}
+
+/** The next token, and what it was chosen by. */
+export function decide(logits: FloatArray, strategy: Strategy, key: DrawKey): Decision {
+  if (strategy.kind === 'greedy') return { token: argmax(logits), scores: null, lead: null };
+  const scores = processedScores(logits, strategy);
+  if (strategy.sampler === 'gumbel') return { scores, ...gumbelMax(scores, strategy, key) };
+  return { scores, token: inverseCdf(scores, strategy, key), lead: null };
 }
 
 /** Index of the largest value, the lowest on ties. NaN is never the largest, unless there is nothing else. */
@@ -33,19 +52,26 @@ export function argmax(values: FloatArray): number {
 }
 
 /** argmax of score + g, g = −log(−log u) with u keyed by the token: small changes of the logits rarely change it. */
-function gumbelMax(logits: FloatArray, strategy: SamplingStrategy, key: DrawKey): number {
-  const scores = processedScores(logits, strategy);
-  const draw = keyedUniform(strategy.seed, key);
-  for (let token = 0; token < scores.length; token++) {
-    if (scores[token] !== -Infinity) scores[token] -= Math.log(-Math.log(draw(token)));
+function gumbelMax(
+  scores: Float64Array,
+  { seed, temperature }: SamplingStrategy,
+  key: DrawKey,
+): Pick<Decision, 'token' | 'lead'> {
+  const perturbed = scores.slice();
+  const draw = keyedUniform(seed, key);
+  for (let token = 0; token < perturbed.length; token++) {
+    if (perturbed[token] !== -Infinity) perturbed[token] -= Math.log(-Math.log(draw(token)));
   }
-  return argmax(scores);
+  const token = argmax(perturbed);
+  let second = -Infinity;
+  for (let j = 0; j < perturbed.length; j++) if (j !== token && perturbed[j] > second) second = perturbed[j];
+  return { token, lead: second === -Infinity ? null : (perturbed[token] - second) * temperature };
 }
 
 /** The first token at which the cumulative probability passes one uniform number, in vocabulary order. */
-function inverseCdf(logits: FloatArray, strategy: SamplingStrategy, key: DrawKey): number {
-  const probabilities = processedProbabilities(logits, strategy);
-  const threshold = keyedUniform(strategy.seed, key)(0xffffffff);
+function inverseCdf(scores: Float64Array, { seed }: SamplingStrategy, key: DrawKey): number {
+  const probabilities = softmax(scores);
+  const threshold = keyedUniform(seed, key)(0xffffffff);
   let sum = 0;
   let last = 0;
   for (let token = 0; token < probabilities.length; token++) {

@@ -1,5 +1,5 @@
 /** Choosing the next token. */
-export { argmax, chooseToken, type DrawKey } from './choose.ts';
+export { argmax, chooseToken, type Decision, type DrawKey, decide } from './choose.ts';
 export {
   resolveStrategy,
   type SamplingStrategy,

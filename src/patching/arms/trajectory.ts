@@ -95,7 +95,7 @@ export async function traceArms(request: TraceRequest): Promise<Trajectory> {
   const { executor, uncachedPlan } = request;
   const found = await trace(request, uncachedPlan);
   if (uncachedPlan === 'recompute') return found.trajectory;
-  const checks = await spotCheck({
+  const { equal: checks } = await spotCheck({
     ...{ executor, cache: found.uncachedCache, forced: found.trajectory.tokens, id: request.prompt.id },
     promptLength: request.prompt.tokens.length,
     logits: found.trajectory.uncached.steps.map(({ logits }) => logits),

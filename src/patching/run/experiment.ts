@@ -2,7 +2,7 @@
  * The run of an experiment: gates, every prompt, then tables, controls and the manifest. Prompts run in worker threads and
  * are written in their order; each is journalled as it is finished, so that an interrupted run goes on where it stopped.
  */
-import { runGates } from '../../divergence/gates/index.ts';
+import { harnessHolds, runGates } from '../../divergence/gates/index.ts';
 import { runIdentity, runProvenance } from '../../divergence/identity.ts';
 import type { PromptInput } from '../../divergence/prompt-run.ts';
 import { promptInput } from '../../divergence/prompt-runner.ts';
@@ -74,7 +74,7 @@ export async function runExperiment<Result>(
     const identity = await runIdentity('patch', subject, { spec: experiment.identity });
     options.onProgress?.({ stage: 'gates', done: 0, total: prompts.length, from: 0 });
     const gates = await runGates({ ...options, prompt: prompts[0], continuation: prompts[0].continuation ?? [] });
-    const harness = holds(gates);
+    const harness = harnessHolds(gates);
     const tables = experiment.tables(subject, identity);
     let finished = 0;
     if (harness) {
@@ -105,17 +105,13 @@ export async function runExperiment<Result>(
       );
     }
     journal?.remove();
-    return { gates: all, valid: holds(all) };
+    return { gates: all, valid: harnessHolds(all) };
   } catch (error) {
     run.abort();
     throw error;
   } finally {
     journal?.close();
   }
-}
-
-function holds(gates: readonly GateResult[]): boolean {
-  return gates.every((gate) => gate.class !== 'harness' || gate.passed);
 }
 
 /** What earlier sittings finished, then the rest. Prompts are taken in their order. */

@@ -2,7 +2,8 @@
 import type { RunSubject } from '../../divergence/run-subject.ts';
 import { SharedTables } from '../../divergence/shared-tables.ts';
 import type { TableWriter } from '../../store/arrow-writer.ts';
-import type { ResolvedSpec } from '../specification/resolve.ts';
+import type { UnitRow } from '../../store/row-values.ts';
+import type { CellPlan, ResolvedSpec } from '../specification/resolve.ts';
 import type { CellResult, PatchedPrompt } from './patched-prompt.ts';
 
 /** Writes patches and attributions beside the tables every run has. */
@@ -49,42 +50,34 @@ export class PatchTables extends SharedTables {
   }
 
   private addCell(prompt: string, result: CellResult): void {
-    const { history, kernel, label } = this.resolved.cells[result.cell];
-    const promptLength = this.promptLengths.get(prompt) ?? 0;
-    result.outcomes.forEach(({ horizon, recovery: of }, i) => {
-      this.patches.add({
-        ...{ condition: this.condition, prompt, spec: this.resolved.spec.name, step: result.step, horizon },
-        position: promptLength + result.step + horizon - 1,
-        ...{ history, kernel, hook: label.hook, layer: label.layer, first_layer: label.firstLayer, head: label.head },
-        ...{
-          component: label.component,
-          pos_start: result.posStart,
-          pos_end: result.posEnd,
-          src_pos: null,
-          n_changed: result.changed,
-        },
-        ...{
-          distance_base: of.base.l2,
-          distance_patched: of.patched.l2,
-          kl_base: of.base.kl,
-          kl_patched: of.patched.kl,
-        },
-        ...{
-          recovery: of.recovery,
-          recovery_kl: of.recoveryKl,
-          exact: of.exact,
-          vacuous: of.vacuous,
-          harmful: of.harmful,
-        },
-        by_construction: result.byConstruction[i],
-        token_returns: result.tokens.first,
-        token_follows: result.tokens.follows,
-        token_follows_base: result.baseTokens.follows,
-        ...{ metric: null, metric_clean: null, metric_corrupted: null, metric_patched: null, metric_recovery: null },
-      });
-    });
-    this.count('patches', result.outcomes.length);
+    const { cells, spec } = this.resolved;
+    const rows = patchRows(result, cells[result.cell], spec.name, this.promptLengths.get(prompt) ?? 0);
+    for (const row of rows) this.patches.add({ ...row, condition: this.condition, prompt });
+    this.count('patches', rows.length);
   }
+}
+
+/** Rows of patches.arrow of one cell at one step: one for each horizon. */
+export function patchRows(
+  result: CellResult,
+  { history, kernel, label }: CellPlan,
+  spec: string,
+  promptLength: number,
+): UnitRow<'patches'>[] {
+  return result.outcomes.map(({ horizon, recovery: of }, i) => ({
+    ...{ spec, step: result.step, horizon },
+    position: promptLength + result.step + horizon - 1,
+    ...{ history, kernel, hook: label.hook, layer: label.layer, first_layer: label.firstLayer, head: label.head },
+    ...{ component: label.component, pos_start: result.posStart, pos_end: result.posEnd, src_pos: null },
+    n_changed: result.changed,
+    ...{ distance_base: of.base.l2, distance_patched: of.patched.l2, kl_base: of.base.kl, kl_patched: of.patched.kl },
+    ...{ recovery: of.recovery, recovery_kl: of.recoveryKl },
+    ...{ exact: of.exact, vacuous: of.vacuous, harmful: of.harmful, by_construction: result.byConstruction[i] },
+    token_returns: result.tokens.first,
+    token_follows: result.tokens.follows,
+    token_follows_base: result.baseTokens.follows,
+    ...{ metric: null, metric_clean: null, metric_corrupted: null, metric_patched: null, metric_recovery: null },
+  }));
 }
 
 function partNames({ checkpoint }: RunSubject): string[] {

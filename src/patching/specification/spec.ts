@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { readJsonFile } from '../../checkpoint/json-file.ts';
-import { InputError, UsageError } from '../../errors.ts';
+import { UsageError } from '../../errors.ts';
+import { type JsonWords, parseJson } from '../../store/parse-json.ts';
 import { armNames } from '../arms/trajectory.ts';
 import { type AttributionSpec, attribution } from './attribution-spec.ts';
 import { cleanCorrupted } from './clean-corrupted.ts';
@@ -193,16 +194,14 @@ export type PatchOfSpec = ArmsSpec['patches'][number];
  * @throws InputError that names the field, what was found there and what was expected.
  */
 export function parsePatchSpec(value: unknown, source: string): PatchSpec {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const path = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]] : issue.path;
-  const found = path.reduce<unknown>((at, key) => (isRecord(at) ? at[String(key)] : undefined), value);
-  throw new InputError(
-    `${source}: ${fieldName(path)}: ${foundText(found)}, ${expectation(issue)}`,
-    'docs/patching.md describes the fields',
-  );
+  return parseJson(schema, value, source, words);
 }
+
+const words: JsonWords = {
+  what: 'spec',
+  hint: 'docs/patching.md describes the fields',
+  union: Object.keys(experiments),
+};
 
 /** A spec of the experiment on the two arms. @throws UsageError for another's */
 export function armsSpec(spec: PatchSpec): ArmsSpec {
@@ -227,55 +226,4 @@ export function patchSpecSchemas(): [experiment: string, schema: z.core.JSONSche
 /** Read and check a spec file. @throws InputError */
 export function readPatchSpec(file: string): PatchSpec {
   return parsePatchSpec(readJsonFile(file), file);
-}
-
-function expectation(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case 'unrecognized_keys':
-      return 'which is no field of a spec';
-    case 'invalid_type':
-      return `expected ${typeNames[issue.expected] ?? issue.expected}`;
-    case 'invalid_value':
-      return `expected ${issue.values.map((word) => JSON.stringify(word)).join(', ')}`;
-    case 'too_small':
-      return issue.origin === 'array'
-        ? 'expected at least one entry'
-        : `expected a ${issue.origin === 'string' ? 'text' : 'number'} of at least ${issue.minimum}`;
-    case 'too_big':
-      return `expected at most ${issue.maximum}`;
-    case 'invalid_union':
-      return `expected ${Object.keys(experiments)
-        .map((name) => JSON.stringify(name))
-        .join(', ')}`;
-    default:
-      return `expected ${issue.message}`;
-  }
-}
-
-const typeNames: Record<string, string> = {
-  int: 'a whole number',
-  number: 'a number',
-  string: 'a text',
-  boolean: 'true or false',
-  array: 'a list',
-  object: 'an object',
-};
-
-/** `patches[0].layers` */
-export function fieldName(path: readonly PropertyKey[]): string {
-  const name = path.reduce<string>(
-    (name, key) => (typeof key === 'number' ? `${name}[${key}]` : `${name}.${String(key)}`),
-    '',
-  );
-  return name === '' ? 'the spec' : name.replace(/^\./, '');
-}
-
-function foundText(value: unknown): string {
-  if (value === undefined) return 'found nothing';
-  const text = JSON.stringify(value) ?? String(value);
-  return `found ${text.length <= 60 ? text : `${text.slice(0, 57)}…`}`;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }

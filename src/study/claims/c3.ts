@@ -24,9 +24,10 @@ export interface FlippedPrompts {
 
 export interface C3Evidence extends Evidence {
   half: FlippedPrompts;
-  single: FlippedPrompts;
-  /** The decode kernel and the rounded weights kept, every activation in single precision. */
-  wideActivations: FlippedPrompts;
+  /** The control; null without one. */
+  single: FlippedPrompts | null;
+  /** The decode kernel and the rounded weights kept, every activation in single precision; null where it was not run. */
+  wideActivations: FlippedPrompts | null;
   /** By metric: log10 of Σ distance in half precision over Σ distance in single precision. */
   decades: Readonly<Record<string, Estimate>>;
   /** Half precision with the summation order of the prefill, the cache in use. */
@@ -56,10 +57,16 @@ export function judgeC3(evidence: C3Evidence): Verdict[] {
     d: unlessDoubted(evidence, ['prefix'], () => storage(half, wide)),
   };
   const inputs = {
-    a: { ...shown('half', half.share), ...shown('single', single.share), singleOnlyTies: single.onlyTies },
+    a: {
+      ...shown('half', half.share),
+      ...(single ? { ...shown('single', single.share), singleOnlyTies: single.onlyTies } : { single: null }),
+    },
     b: Object.assign({}, ...Object.entries(decades).map(([metric, estimate]) => shown(metric, estimate))),
     c: { ...orderMatched },
-    d: { ...shown('half', half.share), ...shown('wideActivations', wide.share) },
+    d: {
+      ...shown('half', half.share),
+      ...(wide ? shown('wideActivations', wide.share) : { wideActivations: null }),
+    },
   };
   const sole = conjunction([found.a, found.c, found.d]);
   const note = evidence.singleAccumulation
@@ -74,8 +81,8 @@ export function judgeC3(evidence: C3Evidence): Verdict[] {
   ];
 }
 
-function flips(half: FlippedPrompts, single: FlippedPrompts): Finding {
-  if (half.flipped === 0) return 'not identifiable';
+function flips(half: FlippedPrompts, single: FlippedPrompts | null): Finding {
+  if (half.flipped === 0 || single === null) return 'not identifiable';
   if (single.flipped > single.onlyTies) return 'contradicted';
   return single.flipped === 0 && single.share.upper <= 0.1 * half.share.lower ? 'supported' : 'not identifiable';
 }
@@ -92,8 +99,8 @@ function order({ steps, differingElements }: C3Evidence['orderMatched']): Findin
   return steps >= enoughSteps ? 'supported' : 'not identifiable';
 }
 
-function storage(half: FlippedPrompts, wide: FlippedPrompts): Finding {
-  if (half.flipped === 0) return 'not identifiable';
+function storage(half: FlippedPrompts, wide: FlippedPrompts | null): Finding {
+  if (half.flipped === 0 || wide === null) return 'not identifiable';
   if (wide.share.upper <= 0.1 * half.share.lower) return 'supported';
   return wide.share.lower >= 0.5 * half.share.upper ? 'contradicted' : 'not identifiable';
 }

@@ -15,8 +15,8 @@ export interface C5Evidence extends Evidence {
   history: RecoveryByHorizon;
   /** Σ D of the cell (recomputed, decode) over Σ D of (cached, decode). */
   recomputedDecodeShare: Estimate | null;
-  /** Distances summed over steps: ordinary decoding, and order-matched decoding with the cache in use. */
-  distance: { ordinary: number; orderMatched: number };
+  /** Distances over the same steps: ordinary decoding, and order-matched decoding with the cache in use; null where it was not run. */
+  distance: { ordinary: number; orderMatched: number } | null;
 }
 
 /** Steps after the patch at which a is judged. */
@@ -40,7 +40,7 @@ export function judgeC5(evidence: C5Evidence): Verdict[] {
   const inputs = {
     a: horizons('R', residual, judgedHorizons),
     b: { ...horizons('R', history, [0, 1]), ...(share ? shown('recomputedDecodeShare', share) : {}) },
-    c: { ...distance, b },
+    c: { ordinary: distance?.ordinary ?? null, orderMatched: distance?.orderMatched ?? null, b },
   };
   return (['a', 'b', 'c'] as const).map((part) => ({
     ...{ claim: 'C5', part, verdict: found[part], rule: rules[part], inputs: inputs[part], scope },
@@ -61,8 +61,9 @@ function carrier(history: RecoveryByHorizon, share: Estimate | null): Finding {
   return recovers && share !== null && share.value <= 0.2 ? 'supported' : 'not identifiable';
 }
 
-function root({ ordinary, orderMatched }: C5Evidence['distance'], carries: Finding): Finding {
-  if (ordinary === 0) return 'not identifiable';
+function root(distance: C5Evidence['distance'], carries: Finding): Finding {
+  if (distance === null || distance.ordinary === 0) return 'not identifiable';
+  const { ordinary, orderMatched } = distance;
   if (orderMatched === 0) return 'contradicted';
   return orderMatched >= 0.5 * ordinary && carries === 'supported' ? 'supported' : 'not identifiable';
 }

@@ -1,7 +1,6 @@
 /** From the rows of runs to what the claims' rules read. The unit is the prompt throughout. */
-import { bootstrapRatio } from '../../numerics/bootstrap.ts';
-import { rateInterval } from '../../numerics/rate-interval.ts';
 import type { Row } from '../../store/schemas.ts';
+import { estimateOf, mapped, measuredRatio, measuredShare, type RatioUnit } from '../statistics/measured.ts';
 import type { FlippedPrompts } from './c3.ts';
 import type { RecoveryByHorizon } from './c5.ts';
 import type { Estimate } from './claim.ts';
@@ -23,23 +22,17 @@ function counted(rows: readonly StepRow[]): StepRow[] {
   return rows.filter(({ protocol, step, flip }) => protocol === 'teacher-forced' && step > 0 && flip !== null);
 }
 
-/** A share of prompts: Wilson's interval; without one, the upper bound that 95 % of samples of this size would exceed. */
-export function shareOfPrompts(count: number, prompts: number): Estimate {
-  const { low, high } = rateInterval(count, prompts);
-  return { value: count / prompts, lower: low, upper: count === 0 ? 1 - 0.05 ** (1 / prompts) : high };
-}
-
 /** Prompts with a flip; `prompts` counts those without a step, too. */
 export function flippedPrompts(rows: readonly StepRow[], prompts: number): FlippedPrompts {
   const flips = counted(rows).filter(({ flip }) => flip);
   const flipped = new Set(flips.map(({ prompt }) => prompt));
   const plain = new Set(flips.filter((row) => !row.tie_cached && !row.tie_uncached).map(({ prompt }) => prompt));
-  return {
-    prompts,
-    flipped: flipped.size,
-    onlyTies: flipped.size - plain.size,
-    share: shareOfPrompts(flipped.size, prompts),
-  };
+  return flippedShare(flipped.size, plain.size, prompts);
+}
+
+/** The same from counts: prompts with a flip, and those of them with one that is no exact tie. */
+export function flippedShare(flipped: number, plain: number, prompts: number): FlippedPrompts {
+  return { prompts, flipped, onlyTies: flipped - plain, share: measuredShare(flipped, prompts) };
 }
 
 /**
@@ -61,7 +54,12 @@ export function decades(
     const bottom = bottoms.get(prompt);
     return bottom === undefined ? [] : [{ top, bottom }];
   });
-  return ratioEstimate(units, Math.log10);
+  return decadesOf(units);
+}
+
+/** log10(Σ top / Σ bottom), bootstrapped by unit; null where an end of it has no logarithm. */
+export function decadesOf(units: readonly RatioUnit[]): Estimate | null {
+  return estimateOf(mapped(measuredRatio(units), Math.log10));
 }
 
 /**
@@ -91,17 +89,13 @@ export function remainingShare(rows: readonly PatchRow[], map: (share: number) =
     sums.bottom += distance_base;
     byPrompt.set(prompt, sums);
   }
-  return ratioEstimate([...byPrompt.values()], map);
+  return recoveryOf([...byPrompt.values()], map);
 }
 
-function ratioEstimate(
-  units: readonly { top: number; bottom: number }[],
-  map: (ratio: number) => number,
+/** Σ top / Σ bottom seen through a map, bootstrapped by unit; null where there is nothing to recover. */
+export function recoveryOf(
+  units: readonly RatioUnit[],
+  map: (share: number) => number = (share) => 1 - share,
 ): Estimate | null {
-  const sum = (part: 'top' | 'bottom') => units.reduce((total, unit) => total + unit[part], 0);
-  const interval = bootstrapRatio(units);
-  const bottom = sum('bottom');
-  if (bottom === 0 || interval === null) return null;
-  const ends = [map(interval.low), map(interval.high)];
-  return { value: map(sum('top') / bottom), lower: Math.min(...ends), upper: Math.max(...ends) };
+  return estimateOf(mapped(measuredRatio(units), map));
 }

@@ -11,7 +11,7 @@ import type { FloatArray } from '../../model/arrays.ts';
 import { captureNothing, type Executor, type StepKernel } from '../../model/executor.ts';
 import { forward } from '../../model/plans.ts';
 import { chooseToken, type Strategy } from '../../model/sampling/index.ts';
-import { permutedKernel } from '../../patching/nulls/placebo.ts';
+import { placeboKernel } from './placebo-kernel.ts';
 
 /** What the uncached arm did on one prompt, and what a permuted one may do. */
 export interface PlaceboPrompt {
@@ -51,7 +51,7 @@ export async function permutedArm(
   plan: PlaceboPlan = 'forward',
 ): Promise<PermutedArm> {
   const { tokens, promptLength, strategy, id, maxNewTokens, ends } = prompt;
-  const kernel = permutedKernel(executor.kernels, prompt.classes, seed);
+  const kernel = placeboKernel(executor.kernels, prompt.classes, seed);
   const limit = Math.max(1, Math.min(maxNewTokens, executor.config.maxPositions - promptLength + 1));
   const capacity = Math.max(promptLength + limit, tokens.length) - 1;
   const armPlan = plan === 'forward' ? 'stand-in' : 'recompute';

@@ -6,9 +6,9 @@ import { bitEqual } from '../../divergence/counterfactual.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import type { Executor } from '../../model/executor.ts';
 import { argmax } from '../../model/sampling/index.ts';
-import { permutedKernel } from '../../patching/nulls/placebo.ts';
 import { driftBin } from '../unit/unit-summary.ts';
 import { type PlaceboPlan, type PlaceboPrompt, permutedArm } from './permuted-arm.ts';
+import { placeboKernel } from './placebo-kernel.ts';
 
 export interface PlaceboArmsRequest extends PlaceboPrompt {
   /** The uncached arm's logits [d_vocab] of each step, step 0 included. */
@@ -39,7 +39,7 @@ export async function placeboArms(executor: Executor, request: PlaceboArmsReques
     const { tokens, divergedAt, forced } = await permutedArm(executor, request, seed, request.plan);
     found.tokens.push(tokens);
     found.divergedAt.push(divergedAt);
-    if (request.release) await executor.releaseKernel(permutedKernel(executor.kernels, request.classes, seed));
+    if (request.release) await executor.releaseKernel(placeboKernel(executor.kernels, request.classes, seed));
     for (let step = 1; step < forced.length; step++) {
       const bin = driftBin(lean(forced[step], request.logits[step], choices[step]));
       bins.set(bin, (bins.get(bin) ?? 0) + 1);

@@ -28,23 +28,26 @@ export interface Incidence {
  * censored at a step count as waiting at it. Source: Aalen and Johansen 1978.
  */
 export function cumulativeIncidence(waits: readonly Wait[]): Incidence[] {
-  const steps = [...new Set(waits.map(({ step }) => step))].sort((a, b) => a - b);
+  const ends = new Map<number, Record<Wait['end'], number>>();
+  for (const { step, end } of waits) {
+    const counts = ends.get(step) ?? { event: 0, competing: 0, censored: 0 };
+    counts[end] += 1;
+    ends.set(step, counts);
+  }
   const found: Incidence[] = [];
   let atRisk = waits.length;
   let surviving = 1;
   let event = 0;
   let competing = 0;
-  for (const step of steps) {
-    const ending = waits.filter((wait) => wait.step === step);
-    const count = (end: Wait['end']) => ending.filter((wait) => wait.end === end).length;
-    const [events, others] = [count('event'), count('competing')];
-    if (events + others > 0) {
-      event += (surviving * events) / atRisk;
-      competing += (surviving * others) / atRisk;
-      surviving *= 1 - (events + others) / atRisk;
+  for (const [step, counts] of [...ends].sort(([a], [b]) => a - b)) {
+    const ended = counts.event + counts.competing;
+    if (ended > 0) {
+      event += (surviving * counts.event) / atRisk;
+      competing += (surviving * counts.competing) / atRisk;
+      surviving *= 1 - ended / atRisk;
       found.push({ step, event, competing, atRisk });
     }
-    atRisk -= ending.length;
+    atRisk -= ended + counts.censored;
   }
   return found;
 }

@@ -26,6 +26,16 @@ export function smallestP(discordant: number): number {
 }
 
 /**
+ * How many discordant pairs a condition needs before any p can pass a family of `conditions`: the smallest n with
+ * 2^(1 − n) ≤ 0.05 / conditions. With fewer it is untestable.
+ */
+export function neededDiscordant(conditions: number): number {
+  let n = 1;
+  while (smallestP(n) > 0.05 / conditions) n += 1;
+  return n;
+}
+
+/**
  * Holm's step-down adjustment: p values in the order they were given, each comparable with the family's level.
  * Source: Holm 1979.
  */

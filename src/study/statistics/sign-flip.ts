@@ -3,6 +3,8 @@ import { RandomStream } from '../../numerics/random.ts';
 
 /** Up to this many non-zero differences every pattern of signs is counted. */
 const exactUpTo = 18;
+/** Whole differences whose sizes add up to at most this are exact, however many. */
+const largestSum = 20_000;
 
 export interface SignFlip {
   /** Two-sided: patterns of signs whose |sum| is at least the observed one. */
@@ -23,6 +25,10 @@ export function signFlipTest(differences: readonly number[], seed: number, draws
   const sum = values.reduce((total, value) => total + value, 0);
   const informative = values.length;
   const size = Math.abs(sum);
+  const sizes = values.map(Math.abs);
+  if (values.every(Number.isInteger) && sizes.reduce((total, value) => total + value, 0) <= largestSum) {
+    return { p: wholeTail(sizes, size), sum, informative, exact: true };
+  }
   if (informative <= exactUpTo) {
     let extreme = 0;
     for (let pattern = 0; pattern < 2 ** informative; pattern++) {
@@ -40,4 +46,25 @@ export function signFlipTest(differences: readonly number[], seed: number, draws
     if (Math.abs(flipped) >= size) extreme += 1;
   }
   return { p: (extreme + 1) / (draws + 1), sum, informative, exact: false };
+}
+
+/** P(|Σ ± size| ≥ observed) with fair signs, from the distribution of the sum: one convolution per difference. */
+function wholeTail(sizes: readonly number[], observed: number): number {
+  const reach = sizes.reduce((total, size) => total + size, 0);
+  // chance[reach + s]: of the sum s so far.
+  let chance = new Float64Array(2 * reach + 1);
+  chance[reach] = 1;
+  let span = 0;
+  for (const size of sizes) {
+    const next = new Float64Array(2 * reach + 1);
+    for (let s = reach - span; s <= reach + span; s++) {
+      next[s - size] += chance[s] / 2;
+      next[s + size] += chance[s] / 2;
+    }
+    chance = next;
+    span += size;
+  }
+  let tail = 0;
+  for (let s = observed; s <= reach; s++) tail += s === 0 ? chance[reach] : chance[reach - s] + chance[reach + s];
+  return Math.min(1, tail);
 }

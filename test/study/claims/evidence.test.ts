@@ -6,8 +6,8 @@ import {
   recoveryByHorizon,
   remainingShare,
   type StepRow,
-  shareOfPrompts,
 } from '../../../src/study/claims/evidence.ts';
+import { measuredShare } from '../../../src/study/statistics/measured.ts';
 
 const step = (prompt: string, changes: Partial<StepRow> = {}): StepRow => ({
   ...{ prompt, protocol: 'teacher-forced', step: 1, flip: false, tie_cached: false, tie_uncached: false },
@@ -35,8 +35,8 @@ describe('flipped prompts', () => {
   });
 
   it('without a flip the upper bound is 1 − 0.05^(1/n), never 0', () => {
-    expect(shareOfPrompts(0, 59)).toMatchObject({ value: 0, lower: 0 });
-    expect(shareOfPrompts(0, 59).upper).toBeCloseTo(0.0495, 4);
+    expect(measuredShare(0, 59)).toMatchObject({ value: 0, lower: 0 });
+    expect(measuredShare(0, 59).upper).toBeCloseTo(0.0495, 4);
   });
 });
 

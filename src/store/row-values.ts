@@ -1,0 +1,56 @@
+/** Rows of the contract's tables as lists of values in the order of the columns: how a journal holds them. */
+import { type Column, type ColumnType, type Row, type TableName, tables } from './schemas.ts';
+
+/** The columns that every row of one work unit shares; a journal does not repeat them. */
+export type KeyColumn = 'condition' | 'prompt';
+
+/** A row without its key columns. */
+export type UnitRow<T extends TableName> = Omit<Row<T>, KeyColumn>;
+
+const columnsOf = (table: TableName): [string, Column][] =>
+  Object.entries<Column>(tables[table]).filter(([name]) => name !== 'condition' && name !== 'prompt');
+
+/** The values of a row, in the order of its columns. */
+export function rowValues<T extends TableName>(table: T, row: UnitRow<T>): unknown[] {
+  const values: Record<string, unknown> = { ...row };
+  return columnsOf(table).map(([name]) => values[name] ?? null);
+}
+
+/** The row of these values. @throws if they are not a row of the table */
+export function rowOf<T extends TableName>(
+  table: T,
+  values: readonly unknown[],
+  key: Record<KeyColumn, string>,
+): Row<T> {
+  const columns = columnsOf(table);
+  if (values.length !== columns.length) throw new Error(`${table}: ${values.length} values`);
+  const row: Record<string, unknown> = { ...key };
+  columns.forEach(([name], i) => {
+    row[name] = values[i];
+  });
+  if (!isRow(table, row)) throw new Error(`${table}: not a row`);
+  return row;
+}
+
+/** True if an object has every column of a table, each of its type. */
+function isRow<T extends TableName>(table: T, row: object): row is Row<T> {
+  const values: Record<string, unknown> = { ...row };
+  return Object.entries<Column>(tables[table]).every(([name, { type, nullable }]) =>
+    values[name] === null ? nullable : isOfType[type](values[name]),
+  );
+}
+
+const isNumber = (value: unknown) => typeof value === 'number';
+const isInteger = (value: unknown) => Number.isInteger(value);
+const isText = (value: unknown) => typeof value === 'string';
+
+const isOfType: Record<ColumnType, (value: unknown) => boolean> = {
+  text: isText,
+  string: isText,
+  int16: isInteger,
+  int32: isInteger,
+  float64: isNumber,
+  bool: (value) => typeof value === 'boolean',
+  'int32 list': (value) => Array.isArray(value) && value.every(isInteger),
+  binary: (value) => value instanceof Uint8Array,
+};
