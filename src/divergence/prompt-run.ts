@@ -4,22 +4,23 @@
  */
 
 import { UsageError } from '../errors.ts';
-import { Arm, type UncachedPlan } from '../model/arms.ts';
+import { Arm } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing } from '../model/executor.ts';
+import { forwardBytes, mostForwardBytes } from '../model/forward-rows.ts';
 import type { StopReason } from '../study/unit/unit-summary.ts';
 import { Choices, type Decisions } from './choices.ts';
 import { addNonfinite, HookSteps } from './hook-steps.ts';
 import { flipRateBound, totalVariationAt } from './metrics/logits.ts';
 import { OrderMatchedCount } from './order-matched.ts';
-import type { PromptInput, PromptRunOptions } from './prompt-options.ts';
+import type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
 import type { PromptResult, StepRecord } from './rows.ts';
-import { spotCheck } from './spot-check.ts';
+import { spotCheck, spotCheckForward } from './spot-check.ts';
 import { stepRecord } from './step-record.ts';
 import { TextEnd } from './text-end.ts';
 import { addTruthErrors, noReferences } from './truth-errors.ts';
 
-export type { PromptInput, PromptRunOptions } from './prompt-options.ts';
+export type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
 
 /** Run one prompt. If a spot check finds the stand-in wrong, its rows are discarded and the prompt is recomputed in full. */
 export async function runPrompt(options: PromptRunOptions, prompt: PromptInput): Promise<PromptResult> {
@@ -50,7 +51,7 @@ interface Text {
 export class PromptRun {
   private readonly options: PromptRunOptions;
   private readonly prompt: PromptInput;
-  private readonly plan: UncachedPlan;
+  private readonly plan: PromptPlan;
   private readonly end: TextEnd;
   private readonly choices: Choices;
   /** Null where logits alone are compared. */
@@ -71,14 +72,13 @@ export class PromptRun {
   private matchedText: Text | null = null;
 
   /** @throws UsageError for padding where hooks are compared, InputError for stop sequences without a tokenizer. */
-  constructor(options: PromptRunOptions, prompt: PromptInput, plan: UncachedPlan) {
+  constructor(options: PromptRunOptions, prompt: PromptInput, plan: PromptPlan) {
     const { executor, maxNewTokens, compare = 'all', padding = 0, coupling = 'keyed', temperatures = [] } = options;
     const { maxPositions, eosTokenIds } = executor.config;
     if (padding > 0 && compare === 'all')
       throw new UsageError(`padding: found ${padding} with every hook compared, expected the logits alone`);
     this.options = options;
     this.prompt = prompt;
-    this.plan = plan;
     // The last token that is decided is never run, so it needs no row.
     const wanted = prompt.continuation ? prompt.continuation.length : maxNewTokens;
     const room = maxPositions - prompt.tokens.length + 1;
@@ -92,6 +92,7 @@ export class PromptRun {
     this.choices = new Choices(options.strategy, prompt.id, coupling);
     this.hooks = compare === 'all' ? new HookSteps(options, prompt) : null;
     this.temperatures = temperatures.map((temperature) => ({ temperature, tv: 0, upper: 0 }));
+    this.plan = plan === 'forward' && !this.fitsForward() ? 'stand-in' : plan;
   }
 
   /** Make every pass of the prompt and compare what it captured. */
@@ -107,12 +108,22 @@ export class PromptRun {
     if (this.plan === 'stand-in') {
       const { uncachedLogits: logits, uncached } = arms;
       const found = await spotCheck({ executor, cache: uncached.cache, forced, id: prompt.id, promptLength, logits });
-      for (const [n, equal] of found.equal) this.checked.set(n, equal && (this.checked.get(n) ?? true));
+      this.tally(found.equal);
       this.matched.add(found.matched);
     } else if (orderMatched) await this.runOrderMatched(arms, free);
+    if (this.plan === 'forward') {
+      const { uncachedLogits: logits, uncached } = arms;
+      const { cache } = uncached;
+      this.tally(await spotCheckForward({ executor, cache, forced, id: prompt.id, promptLength, logits }));
+    }
     const { cachedLogits: cached, uncachedLogits: uncached } = arms;
     await addTruthErrors({ forced, promptLength, records, cached, uncached }, { oracle, references });
     if (free) await this.freeRunning(arms);
+  }
+
+  /** @param checks by length, whether the stand-in was right (on a tape: at its stage) */
+  private tally(checks: ReadonlyMap<number, boolean>): void {
+    for (const [n, equal] of checks) this.checked.set(n, equal && (this.checked.get(n) ?? true));
   }
 
   /** Everything found, in the order of the steps. */
@@ -147,10 +158,26 @@ export class PromptRun {
     const { executor, decodeRows, faults = [], padding = 0 } = this.options;
     return {
       cached: Arm.cached(executor, this.capacity, decodeRows, { faults, padding }),
-      uncached: Arm.uncached(executor, this.capacity, this.plan, Math.max(2, decodeRows)),
+      uncached: this.uncachedArm(Math.max(2, decodeRows)),
       cachedLogits: [],
       uncachedLogits: [],
     };
+  }
+
+  private uncachedArm(rows: number): Arm {
+    const { executor } = this.options;
+    const { tokens, continuation } = this.prompt;
+    if (this.plan !== 'forward') return Arm.uncached(executor, this.capacity, this.plan, rows);
+    // One token more than is read, where the context has room: the last step's check is then no repetition of the forward.
+    const given = [...tokens, ...(continuation ?? [])].slice(0, executor.config.maxPositions);
+    return Arm.ofForward(executor, given, rows);
+  }
+
+  private fitsForward(): boolean {
+    const { executor } = this.options;
+    const { hooks } = this.hooks?.capture ?? captureNothing;
+    if (this.prompt.continuation === null) return false;
+    return forwardBytes(executor, executor.policy, hooks, this.capacity) <= mostForwardBytes;
   }
 
   /** Both arms on the uncached arm's tokens. Returns the forced sequence: prompt and new tokens. */
