@@ -13,6 +13,7 @@ import { Choices, type Decisions } from './choices.ts';
 import { addNonfinite, HookSteps } from './hook-steps.ts';
 import { flipRateBound, totalVariationAt } from './metrics/logits.ts';
 import { OrderMatchedCount } from './order-matched.ts';
+import { type ChooseToken, goOn, runOrderMatched, type Text } from './own-text.ts';
 import type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
 import type { PromptResult, StepRecord } from './rows.ts';
 import { spotCheck, spotCheckForward } from './spot-check.ts';
@@ -39,12 +40,6 @@ interface Arms {
   uncached: Arm;
   cachedLogits: FloatArray[];
   uncachedLogits: FloatArray[];
-}
-
-/** New tokens of an arm, and why there are no more. */
-interface Text {
-  tokens: number[];
-  stop: StopReason;
 }
 
 /** `observe` makes the passes, on a tape once per stage; `conclude` then says what was found. */
@@ -104,19 +99,25 @@ export class PromptRun {
     this.uncachedLogits = arms.uncachedLogits;
     const { forced } = this;
     const promptLength = prompt.tokens.length;
+    const { cachedLogits: cached, uncachedLogits: uncached } = arms;
     const free = mode !== 'teacher-forced' && prompt.continuation === null;
+    const ran = { executor, cache: arms.uncached.cache, forced, id: prompt.id, promptLength, logits: uncached };
+    if (this.plan === 'forward') this.tally(await spotCheckForward(ran));
     if (this.plan === 'stand-in') {
-      const { uncachedLogits: logits, uncached } = arms;
-      const found = await spotCheck({ executor, cache: uncached.cache, forced, id: prompt.id, promptLength, logits });
+      // It decodes order-matched: what checks it counts.
+      const found = await spotCheck(ran);
       this.tally(found.equal);
       this.matched.add(found.matched);
-    } else if (orderMatched) await this.runOrderMatched(arms, free);
-    if (this.plan === 'forward') {
-      const { uncachedLogits: logits, uncached } = arms;
-      const { cache } = uncached;
-      this.tally(await spotCheckForward({ executor, cache, forced, id: prompt.id, promptLength, logits }));
+    } else if (orderMatched) {
+      const arm = Arm.uncached(executor, this.capacity, 'stand-in');
+      const run = { arm: arms.uncached, layers: executor.blocks, forced, promptLength, logits: uncached };
+      this.matchedText = await runOrderMatched(
+        arm,
+        run,
+        this.matched,
+        free ? { end: this.end, choices: this.choices } : null,
+      );
     }
-    const { cachedLogits: cached, uncachedLogits: uncached } = arms;
     await addTruthErrors({ forced, promptLength, records, cached, uncached }, { oracle, references });
     if (free) await this.freeRunning(arms);
   }
@@ -223,28 +224,6 @@ export class PromptRun {
     return decisions;
   }
 
-  /**
-   * Two rows per step on the uncached arm's tokens, compared with it; from a step that would choose another one, its own.
-   * The stand-in is this arm already: its spot check counts.
-   */
-  private async runOrderMatched({ uncached, uncachedLogits }: Arms, free: boolean): Promise<void> {
-    const { executor } = this.options;
-    const { forced, prompt } = this;
-    const first = prompt.tokens.length;
-    const arm = Arm.uncached(executor, this.capacity, 'stand-in');
-    await arm.prefill(prompt.tokens, captureNothing);
-    for (let n = first + 1; n < forced.length; n++) {
-      const sequence = forced.slice(0, n);
-      const { logits } = await arm.step(sequence, captureNothing);
-      this.matched.addStep(logits, uncachedLogits[n - first]);
-      if (!free || this.matchedText !== null) continue;
-      const { token } = this.choices.of('uncached', logits, n - first);
-      if (token === forced[n]) continue;
-      this.matchedText = await this.runOn(arm.fork(this.capacity, n), [...sequence, token], 'uncached');
-    }
-    this.matched.addRows(executor.blocks, arm.cache, uncached.cache, forced.length - 1);
-  }
-
   /** The cached arm on its own tokens: the teacher-forced rows up to the first flip, its own continuation after it. */
   private async freeRunning({ cached, uncachedLogits }: Arms): Promise<void> {
     const { prompt, forced } = this;
@@ -257,7 +236,7 @@ export class PromptRun {
     const length = prompt.tokens.length + flip;
     const own = [...forced.slice(0, length), shared[flip].tokenCached];
     const { compute } = this.options.executor;
-    this.cachedText = await this.runOn(cached.fork(this.capacity, length), own, 'cached', (step, position, logits) => {
+    const choose: ChooseToken = (logits, step, position) => {
       const decision = this.choices.of('cached', logits, step);
       const other = uncachedLogits[step];
       if (other) {
@@ -266,24 +245,9 @@ export class PromptRun {
         this.freeRunningSteps.push(stepRecord({ protocol: 'free-running', parted: true, ...found }));
       }
       return decision.token;
-    });
-  }
-
-  /** Go on from `own` with the arm's choices until its text ends. */
-  private async runOn(
-    arm: Arm,
-    own: number[],
-    name: keyof Decisions,
-    choose = (step: number, _: number, logits: FloatArray) => this.choices.of(name, logits, step).token,
-  ): Promise<Text> {
-    const first = this.prompt.tokens.length;
-    for (;;) {
-      const tokens = own.slice(first);
-      const stop = this.end.after(tokens);
-      if (stop !== null) return { tokens, stop };
-      const { logits } = await arm.step(own, captureNothing);
-      own.push(choose(own.length - first, own.length - 1, logits));
-    }
+    };
+    const arm = cached.fork(this.capacity, length);
+    this.cachedText = await goOn(arm, own, prompt.tokens.length, { end: this.end, choose });
   }
 
   /** Rows of the teacher-forced steps that have logits. */

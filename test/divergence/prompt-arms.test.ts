@@ -312,6 +312,17 @@ describe('order-matched decoding', () => {
     expect((await run(plain)).orderMatched).toBeNull();
   });
 
+  test('is counted alike where tokens are given and the uncached arm is one forward', async () => {
+    const continuation = [9, 70, 33, 12, 5, 64, 21, 80];
+    const found = [];
+    for (const uncachedPlan of ['recompute', 'stand-in', 'forward'] as const) {
+      found.push((await run(plain, { continuation, uncachedPlan, orderMatched: true })).orderMatched);
+    }
+    expect(found[0]).toEqual({ steps: 7, differingElements: 0, distance: 0, tokens: continuation, stop: 'limit' });
+    expect(found[1]).toEqual(found[0]);
+    expect(found[2]).toEqual(found[0]);
+  });
+
   test.each(['recompute', 'stand-in'] as const)(
     'goes on with its own tokens where it differs (%s)',
     async (uncachedPlan) => {
