@@ -128,5 +128,14 @@ export function prepareFolder(path: string): void {
 export function makeFolder(path: string): void {
   const missing: string[] = [];
   for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.unshift(at);
-  for (const folder of missing) guard(path, () => mkdirSync(folder));
+  for (const folder of missing) guard(path, () => makeOne(folder));
+}
+
+/** Several processes may make the folder that is above all of theirs. */
+function makeOne(folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (!existsSync(folder) || !statSync(folder).isDirectory()) throw error;
+  }
 }

@@ -1,10 +1,22 @@
 /**
  * An append-only file of JSON lines that a crash cannot spoil: the first line says whose it is, a torn last line is cut off,
- * and lines are read one at a time, so that neither its length nor the number of lines is held in memory.
+ * and lines are read one at a time, so that neither its length nor the number of lines is held in memory. One process at a
+ * time writes it.
  */
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { InputError } from '../errors.ts';
 import { guard } from './files.ts';
+import { Owner } from './owner.ts';
 
 const format = 1;
 const chunkBytes = 1 << 20;
@@ -26,7 +38,8 @@ export interface JournalOptions {
 export class JournalFile {
   readonly path: string;
   private descriptor: number | undefined;
-  private readonly writable: boolean;
+  /** Null where it is only read. */
+  private readonly owner: Owner | null;
   private readonly syncEvery: number;
   private head: unknown;
   /** Bytes of complete lines. */
@@ -34,19 +47,28 @@ export class JournalFile {
   private first = 0;
   private synced = 0;
 
-  private constructor(path: string, mode: 'r' | 'r+' | 'w+', syncEvery: number) {
+  private constructor(path: string, descriptor: number, owner: Owner | null, syncEvery: number) {
     this.path = path;
-    this.descriptor = guard(path, () => openSync(path, mode));
-    this.writable = mode !== 'r';
+    this.descriptor = descriptor;
+    this.owner = owner;
     this.syncEvery = syncEvery;
   }
 
   /**
    * Open a journal, or begin one.
-   * @throws InputError if it is another run's: which settings differ; or if a line in it is damaged
+   * @throws InputError if it is another run's: which settings differ; if a line in it is damaged; if another process is at work
    */
   static open(path: string, identity: unknown, { syncEvery = 0 }: JournalOptions = {}): JournalFile {
-    const file = new JournalFile(path, existsSync(path) ? 'r+' : 'w+', syncEvery);
+    // The journal first: a folder that holds an owner alone is no unfinished run.
+    const descriptor = guard(path, () => openSync(path, constants.O_RDWR | constants.O_CREAT));
+    let owner: Owner;
+    try {
+      owner = Owner.take(path);
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
+    const file = new JournalFile(path, descriptor, owner, syncEvery);
     try {
       const own = plain(identity);
       if (file.readHead()) requireSame(path, file.identity, own);
@@ -66,10 +88,15 @@ export class JournalFile {
   /** Open a journal to read it; nothing is changed. @throws InputError if there is none */
   static read(path: string): JournalFile {
     if (!existsSync(path)) throw new InputError(`${path}: no such file, expected the journal of a run`);
-    const file = new JournalFile(path, 'r', 0);
-    if (file.readHead()) return file;
-    file.close();
-    throw new InputError(`${path}: is empty, expected the journal of a run`);
+    const descriptor = guard(path, () => openSync(path, 'r'));
+    const file = new JournalFile(path, descriptor, null, 0);
+    try {
+      if (file.readHead()) return file;
+      throw new InputError(`${path}: is empty, expected the journal of a run`);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
   /** The run that the journal belongs to. */
@@ -121,6 +148,12 @@ export class JournalFile {
     if (descriptor === undefined) return;
     this.descriptor = undefined;
     closeSync(descriptor);
+    this.owner?.release();
+  }
+
+  /** @throws RunError if another process has taken the journal over; every write asks by itself */
+  requireOwned(): void {
+    this.owner?.require();
   }
 
   /** Bring everything written to the disk. */
@@ -129,10 +162,11 @@ export class JournalFile {
     this.synced = performance.now();
   }
 
-  /** The run is complete: nothing is left to go on with. */
+  /** The run is complete: nothing is left to go on with. A process that lost the journal to another one leaves it there. */
   remove(): void {
+    const own = this.owner?.isCurrent() ?? true;
     this.close();
-    rmSync(this.path, { force: true });
+    if (own) rmSync(this.path, { force: true });
   }
 
   private handle(): number {
@@ -142,12 +176,13 @@ export class JournalFile {
 
   private cut(length: number): void {
     this.length = length;
-    if (this.writable) guard(this.path, () => ftruncateSync(this.handle(), length));
+    if (this.owner !== null) guard(this.path, () => ftruncateSync(this.handle(), length));
   }
 
   private write(value: unknown): { offset: number; bytes: number } {
     const bytes = new TextEncoder().encode(`${JSON.stringify(value, encode)}\n`);
     const offset = this.length;
+    this.requireOwned();
     guard(this.path, () => {
       for (let written = 0; written < bytes.length; ) {
         written += writeSync(this.handle(), bytes, written, bytes.length - written, offset + written);
@@ -200,7 +235,12 @@ export class JournalFile {
 }
 
 function damage(path: string, line: number): InputError {
-  return new InputError(`${path}: line ${line} is damaged`, 'remove the folder and run again');
+  return new InputError(
+    `${path}: line ${line} is damaged`,
+    line === 1
+      ? 'remove the folder and run again'
+      : `keep its first ${line - 1} lines, or remove the folder and run again`,
+  );
 }
 
 function parse(text: string): unknown {

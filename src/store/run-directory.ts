@@ -67,9 +67,7 @@ export class RunDirectory {
     guard('kvlens-runs', () => mkdirSync('kvlens-runs', { recursive: true }));
     for (let n = 1; ; n++) {
       const path = join('kvlens-runs', `${command}-${pathPart(model)}-${n}`);
-      if (existsSync(path)) continue;
-      guard(path, () => mkdirSync(path));
-      return new RunDirectory(path);
+      if (guard(path, () => isNewFolder(path))) return new RunDirectory(path);
     }
   }
 
@@ -117,11 +115,11 @@ export class RunDirectory {
       for (const [name, value] of Object.entries(others)) complete.push(this.jsonFile(name, value));
       complete.push(this.jsonFile('controls.json', controls));
       complete.push(this.jsonFile('manifest.json', { schemaVersion, ...manifest }));
+      for (const file of complete) file.publish();
     } catch (error) {
       for (const file of complete) file.abort();
       throw error;
     }
-    for (const file of complete) file.publish();
     this.open.length = 0;
     this.files.push(...Object.keys(others), 'controls.json', 'manifest.json');
   }
@@ -157,6 +155,17 @@ export class RunDirectory {
     for (const folder of [join(this.path, 'activations'), this.path]) {
       if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
     }
+  }
+}
+
+/** Make a folder; false if the name is taken, perhaps just now by another process. */
+function isNewFolder(path: string): boolean {
+  try {
+    mkdirSync(path);
+    return true;
+  } catch (error) {
+    if (existsSync(path)) return false;
+    throw error;
   }
 }
 

@@ -32,7 +32,7 @@ import { integer, nonEmpty } from '../values.ts';
 
 const defaultStudy = 'quick';
 /** Common options that a merge makes use of. */
-const ofMerge: readonly CommonName[] = ['out', 'json', 'quiet'];
+const ofMerge: readonly CommonName[] = ['out', 'resume', 'json', 'quiet'];
 
 export const studyCommand: CommandDefinition<'study'> = {
   name: 'study',
@@ -138,9 +138,10 @@ async function merge(command: Command, folders: readonly string[], context: Cont
   );
   if (own !== undefined) throw new UsageError(`--merge: found with --${own}, expected folders of shards alone`);
   noteUnused(unusedOptions(command, ofMerge), 'study --merge', context, values.flag('quiet'));
-  const out = values.text('out');
-  const run = RunDirectory.create({ command: 'study', model: 'merged', ...(out === undefined ? {} : { out }) });
-  return outcomeOf(await mergeShards(folders, run), run.path, context);
+  const [out, resume] = [values.text('out'), values.flag('resume')];
+  checkResume({ resume, out: out ?? null });
+  const { result, run } = await mergeShards({ folders, resume, ...(out === undefined ? {} : { out }) });
+  return outcomeOf(result, run, context);
 }
 
 function outcomeOf(found: StudyResult, run: string, { io }: Context): Outcome<'study'> {

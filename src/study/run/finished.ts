@@ -9,7 +9,7 @@ import { differences, someDifferences } from '../../store/journal-file.ts';
 import type { ResolvedStudy } from '../definition/resolve.ts';
 import type { StudyOutcome } from '../outcome/types.ts';
 import type { ExplainedFlip, StudyResult } from './publish.ts';
-import { studyIdentity } from './study-identity.ts';
+import { type StudyIdentity, studyIdentity } from './study-identity.ts';
 import { isShard, type Shard } from './work-units.ts';
 
 const gate = z.object({ group: z.string() }).loose();
@@ -26,21 +26,28 @@ const manifest = z.object({
   provenance: z.object({ units: z.int(), shard: z.custom<Shard>(isShard).optional() }),
 });
 
-/**
- * What a finished run found; null if the folder holds no finished run.
- * @throws InputError if it is another study's, or was changed
- */
+/** What a finished run of a study, or of a shard of it, found; null if the folder holds no finished run. @throws as `finishedRun` */
 export async function finishedStudy(
   folder: string,
   study: ResolvedStudy,
   shard: Shard | null,
 ): Promise<StudyResult | null> {
-  if (hasJournal(folder) || !existsSync(join(folder, 'manifest.json'))) return null;
+  return holdsFinished(folder) ? finishedRun(folder, await studyIdentity(study), shard) : null;
+}
+
+function holdsFinished(folder: string): boolean {
+  return !hasJournal(folder) && existsSync(join(folder, 'manifest.json'));
+}
+
+/**
+ * What a finished run found; null if the folder holds no finished run.
+ * @throws InputError if it is another study's, or was changed
+ */
+export function finishedRun(folder: string, own: StudyIdentity, shard: Shard | null): StudyResult | null {
+  if (!holdsFinished(folder)) return null;
   const { identity, provenance } = read(folder, 'manifest.json', manifest);
-  const own = plain({ identity: await studyIdentity(study), shard });
-  const differing = differences({ identity, shard: provenance.shard ?? null }, own).map((text) =>
-    text.replace(/^identity\./, ''),
-  );
+  const found = { identity, shard: provenance.shard ?? null };
+  const differing = differences(found, plain({ identity: own, shard })).map((text) => text.replace(/^identity\./, ''));
   if (differing.length > 0) {
     throw new InputError(
       `--resume: ${folder} holds another finished run: ${someDifferences(differing)}`,
@@ -48,7 +55,7 @@ export async function finishedStudy(
     );
   }
   const { gates } = read(folder, 'controls.json', controls);
-  const result = { name: study.definition.name, shard, units: provenance.units, gates };
+  const result = { name: own.name, shard, units: provenance.units, gates };
   if (shard !== null) return { ...result, explained: [], outcome: null };
   const { explained: flips, ...outcome } = read(folder, 'outcomes.json', outcomesSchema);
   return { ...result, outcome, explained: flips };

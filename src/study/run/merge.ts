@@ -1,17 +1,20 @@
 /** Join the shards of a study: the files of the whole, byte for byte, without any model. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { readJsonFile } from '../../checkpoint/json-file.ts';
 import { processProvenance } from '../../divergence/identity.ts';
 import { InputError } from '../../errors.ts';
-import { hasJournal } from '../../store/journal.ts';
+import { hasJournal, journalPath } from '../../store/journal.ts';
 import { differences, JournalFile, someDifferences } from '../../store/journal-file.ts';
 import { openArrow } from '../../store/reader.ts';
-import type { RunDirectory } from '../../store/run-directory.ts';
+import { RunDirectory } from '../../store/run-directory.ts';
 import { crossFactors } from '../definition/factors.ts';
+import { progressOf } from './expected-units.ts';
+import { finishedRun } from './finished.ts';
 import { publishOutcome, type StudyResult, shardFile } from './publish.ts';
 import { isStudyIdentity, type StudyIdentity } from './study-identity.ts';
 import { UnitJournal } from './unit-journal.ts';
-import { isShard, type Shard, WorkUnits } from './work-units.ts';
+import { isOfShard, isShard, type Shard, WorkUnits } from './work-units.ts';
 
 /** Tables that do not depend on the units: every shard has the same. */
 const sharedFiles = ['conditions.arrow', 'prompts.arrow', 'vocab.arrow'];
@@ -23,42 +26,78 @@ interface OpenShard {
   journal: UnitJournal;
 }
 
+export interface MergeOptions {
+  folders: readonly string[];
+  /** Folder of the run; default as of any run. */
+  out?: string;
+  /** Go on with a merge that was cut short, and say again what a finished one found. */
+  resume: boolean;
+}
+
 /**
  * Merge finished shards into a run.
  * @throws InputError for folders that are no shards of one study, or of which some are missing
  */
-export async function mergeShards(folders: readonly string[], run: RunDirectory): Promise<StudyResult> {
+export async function mergeShards({
+  folders,
+  out,
+  resume,
+}: MergeOptions): Promise<{ result: StudyResult; run: string }> {
   const shards: OpenShard[] = [];
   try {
-    for (const folder of folders) shards.push(openShard(folder));
+    for (const folder of folders) {
+      if (out !== undefined && resolve(folder) === resolve(out)) {
+        throw new InputError(`--out ${out}: is one of the shards, expected a folder of its own`);
+      }
+      shards.push(openShard(folder));
+    }
     requireWhole(shards);
-    const [{ identity, folder: first }] = shards;
-    const crossed = crossFactors(identity.factors);
-    const units = unitsOf(identity);
-    const owner = (unit: number) => shards.find(({ shard }) => unit % shard.of === shard.index - 1)?.journal;
-    const gatesOf = (group: number) => shards[0].journal.gates.get(group)?.gates ?? [];
+    const finished = resume && out !== undefined ? finishedRun(out, shards[0].identity, null) : null;
+    if (finished && out !== undefined) return { result: finished, run: out };
+    const run = RunDirectory.create({
+      ...{ command: 'study', model: 'merged', resume },
+      ...(out === undefined ? {} : { out }),
+    });
+    return { result: await publishMerged(shards, run), run: run.path };
+  } finally {
+    for (const { journal } of shards) journal.close();
+  }
+}
+
+/** A merge has a journal too, without units: it says that the folder is unfinished, of what, and who is at work there. */
+async function publishMerged(shards: readonly OpenShard[], run: RunDirectory): Promise<StudyResult> {
+  const [{ identity, folder: first }] = shards;
+  const crossed = crossFactors(identity.factors);
+  const units = unitsOf(identity);
+  const owner = (unit: number) => shards.find(({ shard }) => isOfShard(unit, shard))?.journal;
+  let own: JournalFile | undefined;
+  try {
+    own = JournalFile.open(journalPath(run.path), { ...identity, merge: shards.length });
+    const journal = own;
     for (const name of sharedFiles) run.copy(name, sameFile(name, shards));
-    return publishOutcome(
+    const result = publishOutcome(
       {
         ...{ run, identity, crossed, units, prompts: await promptIds(first) },
         source: {
           has: (unit) => owner(unit)?.has(unit) ?? false,
           read: (unit) => {
-            const journal = owner(unit);
-            if (!journal) throw new Error(`unit ${unit} has no shard`);
-            return journal.read(unit);
+            const of = owner(unit);
+            if (!of) throw new Error(`unit ${unit} has no shard`);
+            return of.read(unit);
           },
-          gatesOf,
+          gatesOf: (group) => shards[0].journal.gates.get(group)?.gates ?? [],
+          requireOwned: () => journal.requireOwned(),
         },
       },
       sharedRows(first),
       { ...processProvenance(run), shards: shards.map(({ folder, shard }) => ({ folder, ...shard })) },
     );
+    own.remove();
+    return result;
   } catch (error) {
+    own?.remove();
     run.abort();
     throw error;
-  } finally {
-    for (const { journal } of shards) journal.close();
   }
 }
 
@@ -87,6 +126,12 @@ function openShard(folder: string): OpenShard {
 /** @throws InputError unless the shards are those of one study, each once, with every unit */
 function requireWhole(shards: readonly OpenShard[]): void {
   const [first, ...others] = shards;
+  requireOneStudy(first, others);
+  requireEach(shards);
+  for (const opened of shards) requireUnits(opened);
+}
+
+function requireOneStudy(first: OpenShard, others: readonly OpenShard[]): void {
   for (const { folder, identity, shard, journal } of others) {
     const differing = differences(first.identity, identity);
     if (differing.length > 0) {
@@ -109,7 +154,10 @@ function requireWhole(shards: readonly OpenShard[]): void {
       }
     }
   }
-  const { of } = first.shard;
+}
+
+function requireEach(shards: readonly OpenShard[]): void {
+  const { of } = shards[0].shard;
   const found = new Map<number, string>();
   for (const { shard, folder } of shards) {
     const twice = found.get(shard.index);
@@ -122,6 +170,16 @@ function requireWhole(shards: readonly OpenShard[]): void {
     const shown = missing.slice(0, 10).join(', ') + (missing.length > 10 ? ', …' : '');
     throw new InputError(`--merge: found ${found.size} of ${of} shards, missing: ${shown}`);
   }
+}
+
+/** A finished shard has all of its units, but a copy of one may have been cut short. */
+function requireUnits({ folder, identity, shard, journal }: OpenShard): void {
+  const { done, total, whole } = progressOf(crossFactors(identity.factors), unitsOf(identity), shard, journal);
+  if (!whole) throw incomplete(folder, `holds ${done} of the ${total} units of shard ${shard.index}/${shard.of}`);
+}
+
+function incomplete(folder: string, why: string): InputError {
+  return new InputError(`--merge: ${join(folder, shardFile)} ${why}`, 'was it copied to its end?');
 }
 
 /** @throws InputError where a shard's file is another than the first one's */
@@ -148,8 +206,7 @@ async function promptIds(folder: string): Promise<string[]> {
 
 /** Rows of the shared files, as the shard's manifest has them. */
 function sharedRows(folder: string): Record<string, number> {
-  const manifest: unknown = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
-  const rows = pick(pick(manifest, 'provenance'), 'rows');
+  const rows = pick(pick(readJsonFile(join(folder, 'manifest.json')), 'provenance'), 'rows');
   return Object.fromEntries(sharedFiles.map((name) => [name, Number(pick(rows, name) ?? 0)]));
 }
 

@@ -48,6 +48,8 @@ export interface UnitSource {
   read(unit: number): PromptUnit;
   /** By group. */
   gatesOf(group: number): readonly GateResult[];
+  /** @throws RunError if another process writes the same files by now: both at once would spoil them */
+  requireOwned(): void;
 }
 
 interface Publication {
@@ -81,6 +83,7 @@ function stream(
   let count = 0;
   for (let unit = 0; unit < units.count; unit++) {
     if (!source.has(unit)) continue;
+    source.requireOwned();
     const found = source.read(unit);
     const group = groupOf[found.summary.condition];
     tables.write(found);
@@ -101,6 +104,7 @@ function stream(
     const patched = checks[index]['patch-self'].steps > 0 ? checkResults(checks[index], policy) : [];
     return [...measured, ...patched].map((gate) => ({ ...gate, group: name }));
   });
+  source.requireOwned();
   return { gates, explained, units: count, rows: tables.rows };
 }
 
@@ -152,6 +156,7 @@ export function publishOutcome(
   const outcome = outcomes.finish(
     new Map(crossed.groups.map(({ name }) => [name, found.gates.filter(({ group }) => group === name)])),
   );
+  publication.source.requireOwned();
   run.publish(
     { gates: found.gates },
     {
@@ -174,6 +179,7 @@ function fromJournal({ journal, study }: StudyPublication): Pick<Publication, 's
     source: {
       has: (unit) => journal.has(unit),
       read: (unit) => journal.read(unit),
+      requireOwned: () => journal.requireOwned(),
       gatesOf: (group) => journal.gates.get(group)?.gates ?? [],
     },
   };

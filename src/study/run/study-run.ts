@@ -4,14 +4,14 @@
  * end, in the order of the units, so that neither workers nor interruptions nor shards change a byte.
  */
 import { referenceTo } from '../../checkpoint/expand-kv.ts';
-import { harnessHolds } from '../../divergence/gates/index.ts';
 import { standInHolds } from '../../divergence/stand-in.ts';
-import { InterruptedError } from '../../errors.ts';
+import { InputError, InterruptedError } from '../../errors.ts';
 import { journalPath } from '../../store/journal.ts';
 import type { RunDirectory } from '../../store/run-directory.ts';
 import type { ResolvedStudy } from '../definition/resolve.ts';
 import type { GatesJob, PromptJob, UnitConfig } from '../unit/unit.ts';
 import { openUnitPool } from '../unit/unit-runner.ts';
+import { expectedUnits, progressOf } from './expected-units.ts';
 import { publishShard, publishStudy, type StudyResult } from './publish.ts';
 import { studyIdentity, unitSettings } from './study-identity.ts';
 import { UnitJournal } from './unit-journal.ts';
@@ -56,10 +56,10 @@ export async function runStudy(options: StudyOptions): Promise<StudyResult> {
     const head = shard === null ? identity : { ...identity, shard };
     journal = UnitJournal.open(journalPath(run.path), head, units.count);
     await makeUnits(options, units, journal);
-    const total = wanted(study, units, shard, journal);
-    if (journal.finished < total) {
+    const { done, total, whole } = progressOf(study, units, shard, journal);
+    if (!whole) {
       throw new InterruptedError(
-        `interrupted after ${journal.finished} of ${total} units; they are in ${run.path}, and --resume --out ${run.path} goes on`,
+        `interrupted after ${done} of ${total} units; they are in ${run.path}, and --resume --out ${run.path} goes on`,
       );
     }
     options.onProgress?.({ stage: 'files', done: 0, total, from: 0, flips: journal.flips, condition: null });
@@ -67,23 +67,16 @@ export async function runStudy(options: StudyOptions): Promise<StudyResult> {
     return shard === null ? await publishStudy(request) : await publishShard({ ...request, shard });
   } catch (error) {
     run.abort();
-    throw error;
+    throw journal !== undefined && error instanceof InputError ? withResume(error, run.path) : error;
   } finally {
     journal?.close();
   }
 }
 
-/** Units of the shard whose group's harness gates hold. */
-function wanted({ groupOf }: ResolvedStudy, units: WorkUnits, shard: Shard | null, journal: UnitJournal): number {
-  let count = 0;
-  for (const unit of units.of(shard)) if (isValid(groupOf[units.at(unit).condition], journal)) count += 1;
-  return count;
-}
-
-/** No unit is made under graphs that failed a harness gate. */
-function isValid(group: number, journal: UnitJournal): boolean {
-  const found = journal.gates.get(group);
-  return found === undefined || harnessHolds(found.gates);
+/** What went wrong under way, such as a full disk, may be mended; what is finished is kept. */
+function withResume({ message, hint }: InputError, path: string): InputError {
+  const goesOn = `--resume --out ${path} goes on with what is finished`;
+  return new InputError(message, hint === undefined ? goesOn : `${hint}; ${goesOn}`);
 }
 
 async function makeUnits(options: StudyOptions, units: WorkUnits, journal: UnitJournal): Promise<void> {
@@ -113,7 +106,7 @@ async function makeUnits(options: StudyOptions, units: WorkUnits, journal: UnitJ
       signal,
     );
     if (signal?.aborted) return;
-    const total = wanted(study, units, shard, journal);
+    const { total } = progressOf(study, units, shard, journal);
     const begun = journal.finished;
     report('units', null, total, begun);
     await pool.runAsFinished(
@@ -137,16 +130,17 @@ function* jobsOf(
   shard: Shard | null,
   journal: UnitJournal,
 ): Generator<PromptJob> {
-  for (const unit of units.of(shard)) {
+  for (const unit of expectedUnits(groupOf, units, shard, journal)) {
     if (journal.has(unit)) continue;
     const { condition, prompt } = units.at(unit);
-    const gates = journal.gates.get(groupOf[condition]);
-    if (gates === undefined || !harnessHolds(gates.gates)) continue;
+    const measured = journal.gates.get(groupOf[condition]);
+    if (measured === undefined) continue;
+    const { gates, classes, placeboPlan } = measured;
     const { model, policy } = conditions[condition];
     yield {
       ...{ kind: 'prompt', unit, condition, prompt: models.get(model.name)!.prompts[prompt] },
-      uncachedPlan: standInHolds(policy, gates.gates) ? 'stand-in' : 'recompute',
-      ...{ gates: gates.gates, classes: gates.classes, placeboPlan: gates.placeboPlan },
+      uncachedPlan: standInHolds(policy, gates) ? 'stand-in' : 'recompute',
+      ...{ gates, classes, placeboPlan },
     };
   }
 }

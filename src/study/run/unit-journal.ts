@@ -17,14 +17,13 @@ export class UnitJournal {
   finished = 0;
   flips = 0;
   private readonly file: JournalFile;
-  /** By unit: where its line begins, −1 where there is none; and how long it is. */
-  private readonly offsets: Float64Array;
-  private readonly lengths: Uint32Array;
+  private readonly units: number;
+  /** By unit: where its line is. A merge holds many journals of few units each. */
+  private readonly places = new Map<number, { offset: number; bytes: number }>();
 
   private constructor(file: JournalFile, units: number) {
     this.file = file;
-    this.offsets = new Float64Array(units).fill(-1);
-    this.lengths = new Uint32Array(units);
+    this.units = units;
   }
 
   /**
@@ -49,7 +48,7 @@ export class UnitJournal {
   }
 
   has(unit: number): boolean {
-    return this.offsets[unit] >= 0;
+    return this.places.has(unit);
   }
 
   /** Write a unit that has been finished. */
@@ -61,11 +60,16 @@ export class UnitJournal {
 
   /** A finished unit. @throws InputError if its line is not one */
   read(unit: number): PromptUnit {
-    const [offset, bytes] = [this.offsets[unit], this.lengths[unit]];
-    if (offset < 0) throw new Error(`unit ${unit} is not in ${this.file.path}`);
-    const found = this.checked(() => parseUnit(this.file.read({ offset, bytes })), `unit ${unit}`);
+    const place = this.places.get(unit);
+    if (place === undefined) throw new Error(`unit ${unit} is not in ${this.file.path}`);
+    const found = this.checked(() => parseUnit(this.file.read(place)), `unit ${unit}`);
     if (found.kind !== 'prompt' || found.unit !== unit) throw this.foreign(`unit ${unit}`);
     return found;
+  }
+
+  /** @throws RunError if another process has taken the journal over */
+  requireOwned(): void {
+    this.file.requireOwned();
   }
 
   get path(): string {
@@ -88,13 +92,12 @@ export class UnitJournal {
       if (unit.kind === 'gates') this.gates.set(unit.group, unit);
       return;
     }
-    if (head.unit >= this.offsets.length) throw this.foreign(where);
+    if (head.unit >= this.units) throw this.foreign(where);
     if (!this.has(head.unit)) this.place(head.unit, offset, bytes, head.summary.flips.length);
   }
 
   private place(unit: number, offset: number, bytes: number, flips: number): void {
-    this.offsets[unit] = offset;
-    this.lengths[unit] = bytes;
+    this.places.set(unit, { offset, bytes });
     this.finished += 1;
     this.flips += flips;
   }

@@ -18,7 +18,9 @@ export function parseShard(text: string): Shard {
 /** True for what `parseShard` returns, also after it has been JSON. */
 export function isShard(value: unknown): value is Shard {
   if (typeof value !== 'object' || value === null || !('index' in value) || !('of' in value)) return false;
-  return Number.isSafeInteger(value.index) && Number.isSafeInteger(value.of);
+  const { index, of } = value;
+  if (typeof index !== 'number' || typeof of !== 'number') return false;
+  return Number.isSafeInteger(index) && Number.isSafeInteger(of) && index >= 1 && index <= of;
 }
 
 /** True if a shard makes this unit; without one, every unit is made. */

@@ -1,0 +1,77 @@
+/** A run of a study: the same bytes every time, and an interruption keeps what is finished. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { InputError, InterruptedError } from '../../../src/errors.ts';
+import type { ResolvedStudy } from '../../../src/study/definition/resolve.ts';
+import { unitTables } from '../../../src/study/unit/unit.ts';
+import { contents, resolved, run, temporaryFolder, tinyStudy, unlike } from './tiny-study.ts';
+
+const folder = temporaryFolder();
+const whole = join(folder, 'whole');
+const input = tinyStudy({ limit: 3 });
+let study: ResolvedStudy;
+beforeAll(async () => {
+  study = await resolved(input);
+  await run(study, whole);
+});
+
+test('a second run has the same bytes, the manifest’s provenance apart', async () => {
+  const second = join(folder, 'second');
+  await run(study, second);
+  expect(unlike(second, whole)).toEqual([]);
+  const manifest: { provenance: { rows: Record<string, number> } } = JSON.parse(
+    readFileSync(join(whole, 'manifest.json'), 'utf8'),
+  );
+  for (const table of unitTables) expect(manifest.provenance.rows[`${table}.arrow`], table).toBeGreaterThan(0);
+});
+
+test('interrupted after every unit in turn, it ends with the bytes of one run', async () => {
+  const out = join(folder, 'stepwise');
+  let sittings = 0;
+  for (let ended = false; !ended; sittings++) {
+    const interruption = new AbortController();
+    let first: number | undefined;
+    try {
+      await run(study, out, {
+        ...{ resume: true, signal: interruption.signal },
+        onUnit: (done) => {
+          first ??= done;
+          if (done > first) interruption.abort();
+        },
+      });
+      ended = true;
+    } catch (error) {
+      expect(error).toBeInstanceOf(InterruptedError);
+      expect(String(error)).toMatch(
+        new RegExp(
+          `interrupted after ${sittings + 1} of 6 units; they are in .*stepwise, and --resume --out .* goes on`,
+        ),
+      );
+      expect(readdirSync(out)).toEqual(['journal.jsonl']);
+    }
+  }
+  expect(sittings).toBe(6);
+  expect(unlike(out, whole)).toEqual([]);
+});
+
+test('interrupted before its gates, a shard without units is not finished', async () => {
+  const out = join(folder, 'empty-shard');
+  const shard = { index: 9, of: 9 };
+  const early = run(study, out, { shard, signal: AbortSignal.abort() });
+  await expect(early).rejects.toThrow(InterruptedError);
+  await expect(early).rejects.toThrow(/interrupted after 0 of 0 units/);
+  expect(existsSync(join(out, 'manifest.json'))).toBe(false);
+  expect((await run(study, out, { shard, resume: true })).units).toBe(0);
+});
+
+test('other settings do not go on with a run, and leave it as it is', async () => {
+  const out = join(folder, 'changed');
+  await expect(run(study, out, { signal: AbortSignal.abort() })).rejects.toThrow(InterruptedError);
+  const before = contents(out);
+  const other = await resolved({ ...input, maxNewTokens: 9 });
+  const refused = run(other, out, { resume: true });
+  await expect(refused).rejects.toThrow(InputError);
+  await expect(refused).rejects.toThrow(/another run's: .*settings\.maxNewTokens was 12, is 9/);
+  expect(contents(out)).toEqual(before);
+});
