@@ -2,15 +2,14 @@
  * What kvlens computes where bench/gpu computes it again in Python: uniform numbers, chosen tokens, distances of logits. JSON;
  * numbers that must agree to the bit are hexadecimal.
  */
-import { compareLogits } from '../../src/divergence/metrics/logits.ts';
+import { compareLogits, totalVariation } from '../../src/divergence/metrics/logits.ts';
+import { keyedUniform } from '../../src/model/sampling/choose.ts';
 import {
   chooseToken,
   processedProbabilities,
   resolveStrategy,
   type StrategyOptions,
 } from '../../src/model/sampling/index.ts';
-import { keyedUniform } from '../../src/model/sampling/choose.ts';
-import { totalVariation } from '../../src/divergence/metrics/logits.ts';
 import { RandomStream } from '../../src/numerics/random.ts';
 
 const seeds = [0, 1, 7, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 12345, Number.MAX_SAFE_INTEGER];

@@ -1,9 +1,8 @@
 /** The verdicts of a study: for each precision and kernels one line, and below it what decided the headlines. */
-import type { Finding } from '../../study/claims/claim.ts';
 import type { StudyOutcome, StudyVerdict } from '../../study/outcome/types.ts';
 import { wrap } from './layout.ts';
 import type { Marks } from './marks.ts';
-import { formatValue } from './numbers.ts';
+import { formatCount, formatValue } from './numbers.ts';
 import type { Family } from './study.ts';
 
 const claims: Record<StudyVerdict['claim'], string> = {
@@ -13,15 +12,6 @@ const claims: Record<StudyVerdict['claim'], string> = {
   C4: 'drift follows the architecture',
   C5: 'the cache is the root',
 };
-
-const words: Record<Finding, string> = {
-  contradicted: 'contradicted',
-  supported: 'supported',
-  'not identifiable': 'not identifiable',
-};
-
-/** Inputs that are shown; all of them are in verdicts.json. */
-const mostInputs = 6;
 
 export function verdictLines(
   { verdicts }: StudyOutcome,
@@ -36,7 +26,7 @@ export function verdictLines(
     if (own.length === 0) return [];
     const byFinding = (['contradicted', 'supported', 'not identifiable'] as const).flatMap((finding) => {
       const found = own.filter(({ verdict }) => verdict === finding).map(({ claim }) => claim);
-      return found.length === 0 ? [] : [`${mark[finding]} ${words[finding]} ${found.join(' ')}`];
+      return found.length === 0 ? [] : [`${mark[finding]} ${finding} ${found.join(' ')}`];
     });
     return wrap(byFinding.join('   '), columns, { first: `  ${name.padEnd(26)}`, indent: ' '.repeat(28) });
   });
@@ -52,28 +42,48 @@ export function verdictLines(
     `${first.precision} · ${first.kernels}, what decided`,
     ...detailed.flatMap((verdict) =>
       wrap(
-        `${mark[verdict.verdict]} ${verdict.claim} ${claims[verdict.claim]}: ${words[verdict.verdict]}; ${inputsOf(verdict, verdicts)}`,
+        `${mark[verdict.verdict]} ${verdict.claim} ${claims[verdict.claim]}: ${verdict.verdict}. ${capital(decided(verdict, verdicts, families[0]))}`,
         columns,
-        {
-          first: '  ',
-          indent: '     ',
-        },
+        { first: '  ', indent: '     ' },
       ),
     ),
   ];
 }
 
-/** `Σs 3, p 0.42, …`, and of a claim that is judged by model how each model came out. */
-function inputsOf({ claim, inputs, precision, kernels }: StudyVerdict, all: readonly StudyVerdict[]): string {
-  const parts = Object.entries(inputs)
-    .filter(([, value]) => value !== null && (typeof value === 'number' || value.length <= 24))
-    .slice(0, mostInputs)
-    .map(([name, value]) => `${name} ${typeof value === 'number' ? formatValue(value) : value}`);
-  const needed = all.find(
-    (verdict) => verdict.claim === claim && verdict.precision === precision && verdict.kernels === kernels,
-  )?.inputs.neededDiscordant;
-  if (typeof needed === 'number' && claim === 'C2') {
-    parts.push(`a condition needs ${needed} discordant pairs to be testable`);
+/** What decided a headline: of a claim with parts how each came out, else its figures. */
+function decided(
+  { claim, inputs, precision, kernels }: StudyVerdict,
+  all: readonly StudyVerdict[],
+  family: Family,
+): string {
+  const number = (name: string) => (typeof inputs[name] === 'number' ? inputs[name] : null);
+  const shown = (name: string) => {
+    const value = number(name);
+    if (value === null) return '–';
+    return Number.isInteger(value) ? formatCount(value) : formatValue(value);
+  };
+  const results = family.conditions.flatMap((condition) => condition.results ?? []);
+  switch (claim) {
+    case 'C1': {
+      const [texts, equal, diverged] = [
+        results.reduce((sum, { prompts }) => sum + prompts, 0),
+        results.reduce((sum, { divergence }) => sum + divergence.equalToEnd, 0),
+        results.reduce((sum, { divergence }) => sum + divergence.diverged, 0),
+      ];
+      return `of ${formatCount(texts)} texts ${formatCount(diverged)} diverge and ${formatCount(equal)} are identical to the end of both; contradicted in ${shown('contradicted')} of ${shown('conditions')} conditions, supported in ${shown('supported')}`;
+    }
+    case 'C2':
+      return `cached minus uncached right ${shown('Σs')}, p ${shown('p')}; ${shown('promptsThatDiffer')} prompts differ; ${shown('positive')} of ${shown('conditions')} conditions positive; placebo 95 % ${shown('placebo.q95')} (${shown('placeboSeeds')} orders); a condition needs ${shown('neededDiscordant')} discordant pairs to be testable`;
+    default: {
+      const parts = all.filter(
+        (other) =>
+          other.claim === claim && other.model === null && other.precision === precision && other.kernels === kernels,
+      );
+      return `parts ${parts.map(({ part, verdict }) => `${part}: ${verdict}`).join('; ')}`;
+    }
   }
-  return parts.length === 0 ? 'no figure decides' : parts.join(', ');
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

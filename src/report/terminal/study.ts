@@ -31,7 +31,7 @@ export function renderStudy(result: StudyResult, options: StudyText): string {
   if (outcome === null) return finish(shardLines(result, options), options);
   const { conditions } = outcome;
   const head = [
-    `study ${visible(result.name)}  ${formatCounted(conditions.length, 'condition')}, ${formatCounted(units, 'unit')}`,
+    `study ${visibleWords(result.name)}  ${formatCounted(conditions.length, 'condition')}, ${formatCounted(units, 'unit')}`,
     ...wrap(outcome.machine, columns, { first: '  ', indent: '  ' }),
   ];
   const families = familiesOf(conditions);
@@ -66,7 +66,7 @@ export function familiesOf(conditions: readonly ConditionOutcome[]): Family[] {
 function shardLines({ name, shard, units, gates }: StudyResult, { run, color, columns }: StudyText): string[] {
   const part = shard === null ? '' : `shard ${shard.index} of ${shard.of}`;
   return [
-    `study ${visible(name)}  ${part}, ${formatCounted(units, 'unit')}`,
+    `study ${visibleWords(name)}  ${part}, ${formatCounted(units, 'unit')}`,
     ...gateBlock(gates, Math.min(columns, widest), marks(color)),
     `  look           ${run}`,
     '  verdicts       kvlens study --merge and the folders of all shards',
@@ -102,7 +102,15 @@ function familyLines({ name, conditions }: Family, whole: boolean): string[] {
 }
 
 function labelOf({ model, strategy, padding }: ConditionOutcome): string {
-  return visible(`${model} ${strategy}${padding > 0 ? ` pad ${padding}` : ''}`, nameWidth - 1);
+  return visibleWords(`${model} ${strategy}${padding > 0 ? ` pad ${padding}` : ''}`);
+}
+
+/** Names as they may be printed, their spaces kept. */
+export function visibleWords(text: string): string {
+  return text
+    .split(' ')
+    .map((word) => visible(word))
+    .join(' ');
 }
 
 /** `3/200 [0–4 %]` */
@@ -152,7 +160,7 @@ function predictionLines(families: readonly Family[]): string[] {
       if (found?.kind !== 'greedy' || found.observed === 0) return [];
       const auc = found.auc === null ? '' : `, AUC ${decimal(found.auc)}`;
       const text = `${formatCount(found.observed)} flips, ${formatValue(found.predicted)} predicted${auc}`;
-      return [`  ${padRight(`${name} ${visible(model, 20)}`, 44)}${text}`];
+      return [`  ${padRight(`${name} ${visibleWords(model)}`, 44)}${text}`];
     }),
   );
   return lines.length === 0
@@ -168,7 +176,7 @@ function falsificationLines({ falsification }: StudyOutcome): string[] {
     ...falsification.map(({ model, kernels, precision, l2, kl, predicted }) => {
       const shown = (found: Measured | null, line: number) =>
         found === null ? `∅ (${line.toFixed(1)})` : `${found.value.toFixed(1)} (${line.toFixed(1)})`;
-      const name = `${precision} · ${kernels} ${visible(model, 20)}`;
+      const name = `${precision} · ${kernels} ${visibleWords(model)}`;
       return `  ${padRight(name, 44)}${padRight(shown(l2, predicted.linear), 18)}${shown(kl, predicted.quadratic)}`;
     }),
     '  in brackets what the ratio of the roundoffs predicts; ∅: single precision does not differ',
@@ -180,7 +188,7 @@ function profileLines({ profiles }: StudyOutcome): string[] {
     sharpness === null || unevenness === null
       ? []
       : [
-          `  ${padRight(`${precision} · ${kernels} ${visible(model, 20)}`, 44)}${padRight(interval(sharpness), 18)}${interval(unevenness)}`,
+          `  ${padRight(`${precision} · ${kernels} ${visibleWords(model)}`, 44)}${padRight(interval(sharpness), 18)}${interval(unevenness)}`,
         ],
   );
   if (lines.length === 0) return [];
@@ -204,7 +212,7 @@ function recoveryLines(families: readonly Family[]): string[] {
       const residual = at('residual', 'cached', 1);
       if (history === null && residual === null) return [];
       const shown = (found: Measured | null) => (found === null ? '∅' : interval(found));
-      return [`  ${padRight(`${name} ${visible(model, 20)}`, 44)}${padRight(shown(history), 18)}${shown(residual)}`];
+      return [`  ${padRight(`${name} ${visibleWords(model)}`, 44)}${padRight(shown(history), 18)}${shown(residual)}`];
     }),
   );
   if (lines.length === 0) return [];
@@ -243,14 +251,18 @@ function suspectLines({ outcome, explained }: StudyResult, columns: number): str
   if (found.length === 0 && explained.length === 0 && planted === 0) return [];
   const lines = found.map(({ condition, results }) => {
     const { suspects, suspectAbove } = results?.firstDivergence ?? {};
-    return `  ${visible(condition, 56)}  ${suspects} wider than ${formatValue(suspectAbove ?? Number.NaN)}`;
+    return `  ${visibleWords(condition)}  ${suspects} wider than ${formatValue(suspectAbove ?? Number.NaN)}`;
   });
   const most = 8;
   const causes = explained.slice(0, most).flatMap(({ condition, prompt, step, cause, verdict }) =>
-    wrap(`${visible(condition)}, prompt ${visible(prompt, 24)}, step ${step}: ${cause} (rule ${verdict})`, columns, {
-      first: '  ',
-      indent: '    ',
-    }),
+    wrap(
+      `${visibleWords(condition)}, prompt ${visible(prompt, 24)}, step ${step}: ${cause} (rule ${verdict})`,
+      columns,
+      {
+        first: '  ',
+        indent: '    ',
+      },
+    ),
   );
   const rest = explained.length > most ? [`  … ${formatCount(explained.length - most)} more in outcomes.json`] : [];
   return [
@@ -267,7 +279,7 @@ function gateBlock(gates: readonly StudyGate[], columns: number, paint: Marks): 
   const held = gates.filter(({ status }) => status === 'passed').length;
   const first = `Gates   ${failed.length === 0 ? paint.good('✓') : paint.bad('✗')} ${formatCount(held)} held in ${formatCounted(groups, 'group')} of model, precision and kernels`;
   const lines = failed.flatMap((gate) =>
-    wrap(`${paint.bad('✗')} ${visible(gate.group)}: ${gateFailure(gate)}`, columns, {
+    wrap(`${paint.bad('✗')} ${visibleWords(gate.group)}: ${gateFailure(gate)}`, columns, {
       first: '        ',
       indent: '          ',
     }),
