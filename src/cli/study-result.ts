@@ -41,7 +41,7 @@ function conditionResult({ results, ...condition }: ConditionOutcome): Condition
         suspectAbove: word(suspectAbove),
         widest: widest.map((flip) => ({ ...flip, margin: word(flip.margin) })),
       },
-      layers: layers && layers.map((layer) => ({ ...layer, rms: word(layer.rms) })),
+      layers: layers?.map((layer) => ({ ...layer, rms: word(layer.rms) })) ?? null,
       orderMatched: orderMatched && {
         ...orderMatched,
         ...{ distance: word(orderMatched.distance), ordinary: word(orderMatched.ordinary) },

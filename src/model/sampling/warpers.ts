@@ -47,7 +47,7 @@ function keepTopP(scores: Float64Array, p: number): void {
   if (dropped === 0) return;
   // Stable: among equal scores the lower index comes first and is dropped first, as torch.sort leaves it.
   const last = ascending[dropped - 1];
-  let ties = dropped - ascending.findIndex((score) => score === last);
+  let ties = dropped - ascending.indexOf(last);
   for (let j = 0; j < scores.length; j++) {
     if (scores[j] < last) scores[j] = -Infinity;
     else if (scores[j] === last && ties-- > 0) scores[j] = -Infinity;
