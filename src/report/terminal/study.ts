@@ -81,7 +81,7 @@ function familyLines({ name, conditions }: Family, whole: boolean): string[] {
   const columnsOf = (cells: readonly string[]) =>
     `  ${padRight(cells[0], nameWidth)}${padLeft(cells[1], 11)}${padLeft(cells[2], 7)}  ${padRight(cells[3], 18)}${cells[4]}`;
   return [
-    `${name}    right: cached / uncached; only one arm right: cached : uncached`,
+    `${name}    right: cached / uncached; only: one arm alone is right`,
     columnsOf(['', 'right', 'only', 'texts diverge', 'flips / steps']),
     ...conditions.map((condition) => {
       const { results } = condition;
@@ -136,7 +136,7 @@ export function decimal(value: number): string {
 function otherFamilies(families: readonly Family[]): string[] {
   if (families.length === 0) return [];
   return [
-    'The other precisions and kernels, all conditions together (each: conditions.arrow, outcomes.json)',
+    'The other precisions and kernels, conditions together (each: outcomes.json)',
     ...families.map(({ name, conditions }) => {
       const results = conditions.flatMap((condition) => condition.results ?? []);
       const sum = (of: (each: ConditionResults) => number) => results.reduce((total, each) => total + of(each), 0);
@@ -160,24 +160,24 @@ function predictionLines(families: readonly Family[]): string[] {
       if (found?.kind !== 'greedy' || found.observed === 0) return [];
       const auc = found.auc === null ? '' : `, AUC ${decimal(found.auc)}`;
       const text = `${formatCount(found.observed)} flips, ${formatValue(found.predicted)} predicted${auc}`;
-      return [`  ${padRight(`${name} ${visibleWords(model)}`, 44)}${text}`];
+      return [`  ${padRight(`${name} ${visibleWords(model)}`, 40)}${text}`];
     }),
   );
   return lines.length === 0
     ? []
-    : ['Flips, greedy: observed, and predicted from margins and other prompts’ drift', ...lines];
+    : ['Flips, greedy: observed, and predicted from margins and drift elsewhere', ...lines];
 }
 
 function falsificationLines({ falsification }: StudyOutcome): string[] {
   if (falsification.length === 0) return [];
   return [
     'Precision: decades that the drift shrinks in single precision',
-    `  ${padRight('', 44)}${padRight('L2, linear', 18)}KL, quadratic`,
+    `  ${padRight('', 40)}${padRight('L2, linear', 18)}KL, quadratic`,
     ...falsification.map(({ model, kernels, precision, l2, kl, predicted }) => {
       const shown = (found: Measured | null, line: number) =>
         found === null ? `∅ (${line.toFixed(1)})` : `${found.value.toFixed(1)} (${line.toFixed(1)})`;
       const name = `${precision} · ${kernels} ${visibleWords(model)}`;
-      return `  ${padRight(name, 44)}${padRight(shown(l2, predicted.linear), 18)}${shown(kl, predicted.quadratic)}`;
+      return `  ${padRight(name, 40)}${padRight(shown(l2, predicted.linear), 18)}${shown(kl, predicted.quadratic)}`;
     }),
     '  in brackets what the ratio of the roundoffs predicts; ∅: single precision does not differ',
   ];
@@ -188,13 +188,13 @@ function profileLines({ profiles }: StudyOutcome): string[] {
     sharpness === null || unevenness === null
       ? []
       : [
-          `  ${padRight(`${precision} · ${kernels} ${visibleWords(model)}`, 44)}${padRight(interval(sharpness), 18)}${interval(unevenness)}`,
+          `  ${padRight(`${precision} · ${kernels} ${visibleWords(model)}`, 40)}${padRight(interval(sharpness), 18)}${interval(unevenness)}`,
         ],
   );
   if (lines.length === 0) return [];
   return [
-    'Layers: error that each adds; S = first / median of the others, U = largest / median',
-    `  ${padRight('', 44)}${padRight('S', 18)}U`,
+    'Layers: error that each adds; S = first, U = largest over the median',
+    `  ${padRight('', 40)}${padRight('S', 18)}U`,
     ...lines,
   ];
 }
@@ -212,13 +212,13 @@ function recoveryLines(families: readonly Family[]): string[] {
       const residual = at('residual', 'cached', 1);
       if (history === null && residual === null) return [];
       const shown = (found: Measured | null) => (found === null ? '∅' : interval(found));
-      return [`  ${padRight(`${name} ${visibleWords(model)}`, 44)}${padRight(shown(history), 18)}${shown(residual)}`];
+      return [`  ${padRight(`${name} ${visibleWords(model)}`, 40)}${padRight(shown(history), 18)}${shown(residual)}`];
     }),
   );
   if (lines.length === 0) return [];
   return [
-    'Recovery R: recomputed history at its step; residual stream of every layer, a step later',
-    `  ${padRight('', 44)}${padRight('history', 18)}residual`,
+    'Recovery R: recomputed history, at its step; residual patch, a step later',
+    `  ${padRight('', 40)}${padRight('history', 18)}residual`,
     ...lines,
   ];
 }
