@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# A study as a Slurm job array, on a Slurm of one node that is set up here and gone afterwards: `test/slurm/run.sh`.
+# Tasks are told to stop, queued again and killed midway; the merged study must have the bytes of one that was run as a whole.
+#
+# Needs the built command, and root. Debian's slurm-wlm is installed if it is missing; where that cannot be, nothing is run.
+# Prints `N passed, N failed` as its last line.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+skip() { echo "skipped: $1"; echo '0 passed, 0 failed'; exit 0; }
+[ -f "$root/dist/cli/main.js" ] || { echo 'run.sh: dist/cli/main.js is missing: npm run build' >&2; exit 1; }
+[ "$(id -u)" -eq 0 ] || skip 'Slurm on one node (it needs root)'
+missing() { local tool; for tool in munged slurmctld slurmd sbatch; do command -v "$tool" >/dev/null || return 0; done; return 1; }
+if missing; then
+  command -v apt-get >/dev/null || skip 'Slurm on one node (no slurm-wlm, and no apt-get)'
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends slurm-wlm; } >/dev/null 2>&1 ||
+    skip 'Slurm on one node (slurm-wlm cannot be installed)'
+  missing && skip 'Slurm on one node (slurm-wlm lacks its daemons)'
+fi
+
+work=$(mktemp -d)
+source "$root/test/counting.sh"
+daemons=()
+clean_up() {
+  scancel --user root >/dev/null 2>&1 || true
+  for _ in $(seq 50); do [ -n "$(squeue --noheader 2>/dev/null)" ] || break; sleep 0.2; done
+  # Last started, first ended.
+  for ((i = ${#daemons[@]} - 1; i >= 0; i--)); do
+    kill "${daemons[i]}" 2>/dev/null || true
+    wait "${daemons[i]}" 2>/dev/null || true
+  done
+  rm -rf "$work"
+}
+trap clean_up EXIT
+
+# A port that nobody listens on.
+free_port() { node -e 'const s = require("net").createServer().listen(0, () => { console.log(s.address().port); s.close(); })'; }
+
+start_slurm() {
+  mkdir -p "$work"/{state,spool,munge}
+  chmod 755 "$work" "$work/munge"
+  head -c 1024 /dev/urandom >"$work/munge/key"
+  chmod 600 "$work/munge/key"
+  cat >"$work/slurm.conf" <<EOF
+ClusterName=kvlens
+SlurmctldHost=$(hostname)(127.0.0.1)
+SlurmctldPort=$(free_port)
+SlurmdPort=$(free_port)
+AuthType=auth/munge
+AuthInfo=socket=$work/munge/socket
+CredType=cred/munge
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation=$work/state
+SlurmdSpoolDir=$work/spool
+SlurmctldPidFile=$work/slurmctld.pid
+SlurmdPidFile=$work/slurmd.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=2,bf_interval=2
+SlurmdParameters=config_overrides
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+JobCompType=jobcomp/none
+MailProg=/bin/true
+KillWait=5
+MinJobAge=3600
+ReturnToService=2
+NodeName=node NodeHostname=$(hostname) NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+EOF
+  export SLURM_CONF=$work/slurm.conf
+  munged --foreground --force --key-file "$work/munge/key" --socket "$work/munge/socket" --pid-file "$work/munge/pid" \
+    --log-file "$work/munge/log" --seed-file "$work/munge/seed" >"$work/munged.log" 2>&1 &
+  daemons+=($!)
+  wait_for 20 test -S "$work/munge/socket"
+  slurmctld -D -f "$work/slurm.conf" >"$work/slurmctld.log" 2>&1 &
+  daemons+=($!)
+  slurmd -D -f "$work/slurm.conf" -N node >"$work/slurmd.log" 2>&1 &
+  daemons+=($!)
+  wait_for 30 node_is_idle
+}
+node_is_idle() { [ "$(sinfo --noheader --format %T 2>/dev/null)" = idle ]; }
+
+# Try until it succeeds, for so many seconds.
+wait_for() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.1
+  done
+}
+
+# What Slurm says of a job or a task: one field of `scontrol show job`.
+field() { scontrol --oneliner show job "$1" 2>/dev/null | grep -oE "(^| )$2=[^ ]*" | head -n 1 | cut -d = -f 2; }
+is_state() { [ "$(field "$1" JobState)" = "$2" ]; }
+# Slurm waits a while before it starts what was queued again; a test need not.
+start_now() { wait_for 30 is_state "$1" PENDING && scontrol update JobId="$1" StartTime=now; }
+
+export KVLENS="node $root/dist/cli/main.js"
+out=$work/out
+shard() { echo "$out/shard-$1-of-4"; }
+journal() { echo "$(shard "$1")/journal.jsonl"; }
+has_lines() { [ -f "$(journal "$1")" ] && [ "$(wc -l <"$(journal "$1")")" -ge "$2" ]; }
+# Keep what a shard has finished so far: whole lines, as a kill leaves them.
+keep() { head -n "$(wc -l <"$(journal "$1")")" "$(journal "$1")" >"$work/kept-$1"; }
+# What was finished before is the beginning of what is there at the end: it was not made again.
+went_on() { [ "$(wc -l <"$work/kept-$1")" -ge 2 ] && cmp -n "$(stat -c %s "$work/kept-$1")" "$work/kept-$1" "$(shard "$1")/units.jsonl"; }
+
+cat >"$work/study.json" <<'EOF'
+{ "name": "array", "models": ["mini-llama"], "strategies": ["greedy", "t1.0-k50"], "precisions": ["fp32"],
+  "prompts": { "limit": 20 }, "maxNewTokens": 60, "profile": { "prompts": 4 }, "patching": { "prompts": 2, "every": 16 },
+  "placebo": { "arms": 0 } }
+EOF
+# So few tasks run for seconds only: what each has done is looked at often.
+submit() { (cd "$work" && sbatch --parsable "$@"); }
+array() { submit --cpus-per-task=1 "$@" "$root/scripts/slurm/study-array.sh" "$work/study.json" "$out"; }
+
+echo 'Slurm'
+if ! start_slurm; then
+  tail -n 5 "$work"/{munged,slurmctld,slurmd}.log
+  skip 'Slurm on one node (its daemons do not run here)'
+fi
+$KVLENS study "$work/study.json" --out "$work/whole" --quiet >/dev/null
+
+job=$(array --array=1-4)
+succeeds 'every task makes units of its own shard' wait_for 120 eval 'has_lines 1 2 && has_lines 2 2 && has_lines 3 2'
+# As before the time limit: a signal for the script alone.
+scancel --signal=TERM --batch "${job}_1"
+keep 2
+scontrol requeue "${job}_2"
+keep 3
+pkill_task() { local pid; pid=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1], "utf8")).pid' "$(shard 3)/.journal.jsonl.owner") && kill -KILL "$pid"; }
+succeeds 'a task is killed, as where memory runs out' pkill_task
+succeeds 'and has failed' wait_for 60 is_state "${job}_3" FAILED
+scontrol requeue "${job}_3"
+merge=$(submit --dependency="afterok:$job" "$root/scripts/slurm/study-merge.sh" "$out")
+succeeds 'the merge waits for the shards' test "$(squeue --noheader --job "$merge" --format %T:%r)" = PENDING:Dependency
+keep 1
+for task in 1 2 3; do
+  succeeds "task $task is queued again" start_now "${job}_$task"
+done
+for task in 1 2 3 4; do
+  succeeds "task $task is completed" wait_for 240 is_state "${job}_$task" COMPLETED
+done
+succeeds 'the task that was told to stop said so, and queued itself again' \
+  grep -q 'study-array.sh: out of time; queued again' "$work/kvlens-study-${job}_1.log"
+succeeds 'and ended kvlens cleanly first' grep -q '^kvlens: interrupted after' "$work/kvlens-study-${job}_1.log"
+for task in 1 2 3; do
+  succeeds "task $task was started twice" test "$(field "${job}_$task" Restarts)" = 1
+  succeeds "task $task went on where it stopped" went_on "$task"
+done
+succeeds 'the merge is completed' wait_for 120 is_state "$merge" COMPLETED
+for file in "$work"/whole/*; do
+  name=$(basename "$file")
+  if [ "$name" = manifest.json ]; then continue; fi
+  succeeds "$name has the bytes of the study run as a whole" cmp "$file" "$out/merged/$name"
+done
+identity() { node -p 'JSON.stringify(JSON.parse(require("fs").readFileSync(process.argv[1], "utf8")).identity)' "$1/manifest.json"; }
+succeeds 'the manifest says the same study' test "$(identity "$work/whole")" = "$(identity "$out/merged")"
+succeeds 'and no more files are there' test "$(ls -A "$work/whole")" = "$(ls -A "$out/merged")"
+
+before=$(stat -c %Y%s "$(shard 2)"/* | tr -d '\n')
+again=$(KVLENS_SHARDS=4 array --array=2)
+succeeds 'a finished shard that is submitted again is completed at once' wait_for 60 is_state "${again}_2" COMPLETED
+succeeds 'and changes nothing' test "$before" = "$(stat -c %Y%s "$(shard 2)"/* | tr -d '\n')"
+
+out=$work/cancelled
+job=$(array --array=1-4%1)
+succeeds 'a task runs, to be cancelled' wait_for 60 test -f "$(journal 1)"
+scancel "$job"
+succeeds 'a cancelled task stays cancelled' wait_for 60 is_state "${job}_1" CANCELLED
+sleep 2
+succeeds 'and is not queued again' test "$(field "${job}_1" JobState):$(field "${job}_1" Restarts)" = CANCELLED:0
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
