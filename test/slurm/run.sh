@@ -139,12 +139,13 @@ pkill_task() { local pid; pid=$(node -p 'JSON.parse(require("fs").readFileSync(p
 succeeds 'a task is killed, as where memory runs out' pkill_task
 succeeds 'and has failed' wait_for 60 is_state "${job}_3" FAILED
 scontrol requeue "${job}_3"
-merge=$(submit --dependency="afterok:$job" "$root/scripts/slurm/study-merge.sh" "$out")
-succeeds 'the merge waits for the shards' test "$(squeue --noheader --job "$merge" --format %T:%r)" = PENDING:Dependency
 keep 1
 for task in 1 2 3; do
   succeeds "task $task is queued again" start_now "${job}_$task"
 done
+# Not before: of a task that has failed `afterok` cannot hold.
+merge=$(submit --dependency="afterok:$job" "$root/scripts/slurm/study-merge.sh" "$out")
+succeeds 'the merge waits for the shards' test "$(squeue --noheader --job "$merge" --format %T:%r)" = PENDING:Dependency
 for task in 1 2 3 4; do
   succeeds "task $task is completed" wait_for 240 is_state "${job}_$task" COMPLETED
 done
