@@ -143,8 +143,8 @@ keep 1
 for task in 1 2 3; do
   succeeds "task $task is queued again" start_now "${job}_$task"
 done
-# Not before: of a task that has failed `afterok` cannot hold.
-merge=$(submit --dependency="afterok:$job" "$root/scripts/slurm/study-merge.sh" "$out")
+# `afterok` could not hold any more: Slurm remembers that a task of the array has failed, whatever becomes of it.
+merge=$(submit --dependency="afterany:$job" "$root/scripts/slurm/study-merge.sh" "$out")
 succeeds 'the merge waits for the shards' test "$(squeue --noheader --job "$merge" --format %T:%r)" = PENDING:Dependency
 for task in 1 2 3 4; do
   succeeds "task $task is completed" wait_for 240 is_state "${job}_$task" COMPLETED
