@@ -72,13 +72,15 @@ def run_prompt(arms, prompt, strategy, limit, ends):
 
 
 def step_row(prompt, protocol, step, length, cached, uncached, chosen, strategy):
-    """One row of steps.arrow; what needs hooks or an oracle is null."""
+    """One row of steps.arrow; what needs hooks, an oracle or a reference is null, and what lead a choice has."""
     return {
         **{"prompt": prompt, "protocol": protocol, "step": step, "position": length - 1},
         **{"token_cached": chosen[0], "token_uncached": chosen[1], "flip": chosen[0] != chosen[1]},
         **{"differs": None, "diverged_before": False},
         **compare_logits(cached, uncached, strategy),
+        **{"margin_choice": None, "boundary": None},
         **{"error_cached": None, "error_uncached": None, "error_cosine": None},
+        **{f"drift_{of}_{arm}": None for of in ("fp32", "fp64") for arm in ("cached", "uncached")},
     }
 
 

@@ -21,6 +21,18 @@ def top_logit(logits):
     return token, 0.0 if tie else float(logits[token]) - second, tie
 
 
+def gain_of_second(cached, uncached, first):
+    """How much the uncached arm's second largest logit gained on its largest: Δz_2 − Δz_1."""
+    second = -1
+    for j, logit in enumerate(uncached):
+        if j != first and (second < 0 or logit > uncached[second]):
+            second = j
+    if second < 0:
+        return 0.0
+    shift = np.asarray(cached, np.float64) - np.asarray(uncached, np.float64)
+    return float(shift[second] - shift[first])
+
+
 def centred_distance(a, b):
     """‖(a − mean a) − (b − mean b)‖₂"""
     difference = a.astype(np.float64) - b.astype(np.float64)
@@ -84,7 +96,7 @@ def compare_logits(cached, uncached, strategy):
         relative = np.nan if broken else 0.0 if size == 0 else float(np.divide(size, norm))
     equal = not np.any(differs)
     kl, js, tv = (0.0, 0.0, 0.0) if equal else divergences(cached, uncached)
-    (_, margin_cached, tie_cached), (_, margin_uncached, tie_uncached) = top_logit(cached), top_logit(uncached)
+    (_, margin_cached, tie_cached), (top, margin_uncached, tie_uncached) = top_logit(cached), top_logit(uncached)
     processed = None
     if not strategy.greedy:
         ours, theirs = processed_probabilities(cached, strategy), processed_probabilities(uncached, strategy)
@@ -102,4 +114,5 @@ def compare_logits(cached, uncached, strategy):
         "tv_processed": processed,
         "margin_cached": margin_cached,
         "margin_uncached": margin_uncached,
+        "top_shift": 0.0 if equal else gain_of_second(cached, uncached, top),
     }

@@ -23,16 +23,21 @@ COLUMNS = {
     "conditions": {
         **{name: "text" for name in ("condition", "model", "precision", "kernels", "strategy")},
         **{"temperature": "float64?", "top_k": "int32?", "top_p": "float64?", "sampler": "text?", "seed": "float64"},
-        **{"decode_rows": "int32", "threads": "int32", "template": "text"},
+        **{"decode_rows": "int32", "threads": "int32", "template": "text", "coupling": "text", "padding": "int32"},
     },
-    "prompts": {"prompt": "text", "index": "int32", "text": "text?", "tokens": "int32 list", "gold": "text?"},
+    "prompts": {
+        **{"prompt": "text", "index": "int32", "text": "text?", "tokens": "int32 list", "gold": "text?"},
+        **{"model": "text"},
+    },
     "steps": {
         **{"condition": "text", "prompt": "text", "protocol": "text", "step": "int32", "position": "int32"},
         **{"token_cached": "int32", "token_uncached": "int32", "flip": "bool?", "differs": "bool?"},
         **{"tie_cached": "bool", "tie_uncached": "bool", "diverged_before": "bool", "logits_n_differ": "int32"},
         **{name: "float64" for name in ("logits_max_abs", "logits_rel_l2", "logits_l2_centred", "kl", "js", "tv")},
         **{"tv_processed": "float64?", "margin_cached": "float64", "margin_uncached": "float64"},
+        **{"top_shift": "float64", "margin_choice": "float64?", "boundary": "bool?"},
         **{name: "float64?" for name in ("error_cached", "error_uncached", "error_cosine")},
+        **{f"drift_{of}_{arm}": "float64?" for of in ("fp32", "fp64") for arm in ("cached", "uncached")},
     },
 }
 

@@ -136,7 +136,8 @@ def witness(options):
     }
     failed = [gate for gate in gates if not gate["passed"]]
     # As in a kvlens run: where a gate failed no number counts, and none is written.
-    rows = {"conditions": conditions, "prompts": prompts, "steps": [] if failed else steps}
+    named = [{**prompt, "model": os.path.basename(folder)} for folder in folders for prompt in prompts]
+    rows = {"conditions": conditions, "prompts": named, "steps": [] if failed else steps}
     write_run(options.out, rows, identity, provenance, gates)
     for gate in failed:
         print(f"gate {gate['name']} failed: {gate['measured']} ({gate['scope']})", file=sys.stderr)
@@ -171,6 +172,7 @@ def run_condition(model, folder, precision, attention, prompts, options):
             **{"strategy": strategy.name, "temperature": strategy.temperature, "top_k": strategy.top_k, "top_p": strategy.top_p},
             **{"sampler": None if strategy.greedy else strategy.sampler, "seed": float(strategy.seed)},
             **{"decode_rows": 1, "threads": options.threads, "template": options.template},
+            **{"coupling": "keyed", "padding": 0},
         },
         "steps": rows,
         "gate": {

@@ -56,7 +56,7 @@ const distances = pairs.map(([cached, uncached]) => {
       ...{ logits_n_differ: found.nDiffer, logits_max_abs: found.maxAbs, logits_rel_l2: found.relL2 },
       ...{ logits_l2_centred: found.l2Centred, kl: found.kl, js: found.js, tv: found.tv },
       ...{ tv_processed: totalVariation(p, q), tie_cached: ours.tie, tie_uncached: theirs.tie },
-      ...{ margin_cached: ours.margin, margin_uncached: theirs.margin },
+      ...{ margin_cached: ours.margin, margin_uncached: theirs.margin, top_shift: found.topShift },
     },
   };
 });
