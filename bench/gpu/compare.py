@@ -16,6 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 
+# The files are small, and threads of a pool that outlive the interpreter end it with an abort now and then.
+one_thread = ipc.IpcReadOptions(use_threads=False)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("witness")
@@ -43,7 +47,7 @@ def read_table(folder, name):
     path = os.path.join(folder, f"{name}.arrow")
     with open(path, "rb") as file:
         try:
-            return ipc.open_file(file).read_all()
+            return ipc.open_file(file, options=one_thread).read_all()
         except ValueError as error:
             raise ValueError(f"{path}: not an Arrow file ({error})") from None
 
