@@ -10,6 +10,8 @@ import {
   shippedSpecLines,
 } from './patching/specification/spec-document.ts';
 import { describeTables } from './store/schemas.ts';
+import { studySchema } from './study/definition/schema.ts';
+import { ruleLines, shippedStudyLines, studyIntroduction, studyUse } from './study/definition/study-document.ts';
 
 /** Content by path from the package's root. */
 export function documents(): Record<string, string> {
@@ -20,6 +22,7 @@ export function documents(): Record<string, string> {
     ),
     'docs/gates.md': ['# Gates', '', gatesIntroduction, '', gatesMarkdown()].join('\n'),
     'docs/patching.md': patchingMarkdown(),
+    'docs/study.md': studyMarkdown(),
     'docs/hooks.md': ['# Hooks', '', hooksIntroduction, '', hooksMarkdown()].join('\n'),
   };
 }
@@ -40,6 +43,14 @@ function patchingMarkdown(): string {
     ...['# Patching', '', patchingIntroduction, '', ...shippedSpecLines(), '', patchingExplanation, ''],
     ...['## Attribution and nulls', '', attributionExplanation, ''],
     ...patchSpecSchemas().flatMap(([name, schema]) => [`## Fields of a spec: ${name}`, '', ...keyTable(schema), '']),
+  ];
+  return parts.join('\n');
+}
+
+function studyMarkdown(): string {
+  const parts = [
+    ...['# The study', '', studyIntroduction, '', ...shippedStudyLines(), '', studyUse, '', ...ruleLines()],
+    ...['## Fields of a study', '', ...keyTable(studySchema()), ''],
   ];
   return parts.join('\n');
 }

@@ -3,11 +3,10 @@
 #SBATCH --output=%x-%j.log
 #SBATCH --open-mode=append
 #SBATCH --requeue
-#SBATCH --kill-on-invalid-dep=yes
 #
 # Join the shards that study-array.sh wrote into OUT, to OUT/merged. No model is needed.
 #
-#   sbatch --dependency=afterok:ARRAY_JOB study-merge.sh OUT
+#   sbatch --dependency=afterany:ARRAY_JOB study-merge.sh OUT
 #
 # Environment: KVLENS, the command, if it is neither on the PATH nor in ./node_modules/.bin.
 set -euo pipefail

@@ -7,6 +7,7 @@ import { gateResultSchema } from '../divergence/gates/gate-result.ts';
 import { explanation } from './contract-explain.ts';
 import { count, gateResults, measure, origin, tokenIds } from './contract-parts.ts';
 import { patchResult } from './contract-patch.ts';
+import { studyResultSchema } from './contract-study.ts';
 
 const side = z.strictObject({ token: count, text: z.string().nullable(), margin: measure, tie: z.boolean() });
 
@@ -120,7 +121,7 @@ export const results = {
     model: z.string(),
   }),
   patch: patchResult,
-  study: z.any(),
+  study: studyResultSchema,
 } as const;
 
 /** A command with a result object. */

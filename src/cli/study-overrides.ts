@@ -17,7 +17,7 @@ export function overrideStudy(study: StudyDefinition, command: Command): StudyDe
   return {
     ...study,
     ...(models === undefined ? {} : { models }),
-    ...(given('precision') ? { precisions: [options.policy] } : {}),
+    ...(given('precision') ? { precisions: [options.policy], placebo: anyPrecision(study.placebo) } : {}),
     ...(given('kernels') ? { kernels: [values.text('kernels') ?? options.kernels.name] } : {}),
     ...(sampling ? { strategies: [entryOf(options.strategy)], patching: anyStrategy(study.patching) } : {}),
     ...(given('seed') ? { seed: values.number('seed') ?? study.seed } : {}),
@@ -48,4 +48,8 @@ function entryOf(strategy: Strategy): StudyDefinition['strategies'][number] {
 /** The study's own choice names strategies that are replaced. */
 function anyStrategy({ prompts, every }: StudyDefinition['patching']): StudyDefinition['patching'] {
   return { prompts, every };
+}
+
+function anyPrecision({ precisions: _, ...placebo }: StudyDefinition['placebo']): StudyDefinition['placebo'] {
+  return placebo;
 }

@@ -144,7 +144,7 @@ async function runResident(options: DivergeOptions, hooks: readonly Hook[], star
       ignoreEos: options.ignoreEos,
       saveActivations: options.saveActivations,
       faults: options.faults ?? [],
-      uncachedPlan: standInHolds(policy, gates) ? 'stand-in' : 'recompute',
+      uncachedPlan: standInHolds(policy, gates) ? 'forward' : 'recompute',
     },
     Math.min(options.workers, prompts.length),
   );

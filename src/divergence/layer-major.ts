@@ -5,7 +5,6 @@
  */
 import type { Stage } from '../graph/build.ts';
 import type { Hook } from '../graph/hooks.ts';
-import type { UncachedPlan } from '../model/arms.ts';
 import { Executor } from '../model/executor.ts';
 import type { PassCounts } from '../model/pass-counts.ts';
 import { SessionHost } from '../model/session-host.ts';
@@ -13,7 +12,7 @@ import { stagesOf, Tape } from '../model/tape.ts';
 import { captureSets } from './capture-sets.ts';
 import { StagedGates } from './gates/index.ts';
 import { openOracle } from './oracle.ts';
-import { type PromptInput, PromptRun, type PromptRunOptions } from './prompt-run.ts';
+import { type PromptInput, type PromptPlan, PromptRun, type PromptRunOptions } from './prompt-run.ts';
 import type { PromptResult } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
 import { standInHolds } from './stand-in.ts';
@@ -43,7 +42,7 @@ const noPasses = { block: [], unembed: [] };
 /**
  * Run all prompts, and the gates on the first one.
  *
- * The uncached arm runs through its stand-in, which the gates judge in the same pass; if they or a spot check refute it, its
+ * The uncached arm is rows of one forward, or its stand-in, which the gates judge in the same pass; if they or a spot check refute it, its
  * rows are discarded and the prompts are recomputed in full in a second pass.
  */
 export async function runLayerMajor(options: LayerMajorOptions): Promise<LayerMajorResult> {
@@ -60,7 +59,7 @@ async function runPasses(options: LayerMajorOptions, host: SessionHost | null): 
   const { prompts, policy } = options;
   const [prompt] = prompts;
   const gates = await StagedGates.begin({ ...options, prompt, continuation: prompt.continuation ?? [] }, host);
-  const plan: UncachedPlan = policy.compute === 'float64' ? 'recompute' : 'stand-in';
+  const plan: PromptPlan = policy.compute === 'float64' ? 'recompute' : 'forward';
   const found = await pass({ ...options, host }, prompts, plan, gates);
   if (found === null) return { gates: [], results: [], passes: noPasses };
   const judged = gates.conclude();
@@ -82,7 +81,7 @@ async function runPasses(options: LayerMajorOptions, host: SessionHost | null): 
 async function pass(
   options: LayerMajorOptions & { host: SessionHost | null },
   prompts: readonly PromptInput[],
-  uncachedPlan: UncachedPlan,
+  uncachedPlan: PromptPlan,
   gates: StagedGates | null,
 ): Promise<Omit<LayerMajorResult, 'gates'> | null> {
   const { checkpoint, policy, kernels, threads, signal, host } = options;

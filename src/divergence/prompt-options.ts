@@ -7,6 +7,12 @@ import type { Strategy } from '../model/sampling/index.ts';
 import type { Coupling } from '../study/definition/condition.ts';
 import type { References } from './truth-errors.ts';
 
+/**
+ * How the uncached arm of a prompt is computed. `forward`, where gates null and prefix hold: tokens that are given in one
+ * forward if what it captures fits into memory, other prompts through the stand-in.
+ */
+export type PromptPlan = UncachedPlan | 'forward';
+
 /** What every prompt of a run shares. */
 export interface PromptRunOptions {
   executor: Executor;
@@ -19,7 +25,7 @@ export interface PromptRunOptions {
   decodeRows: number;
   maxNewTokens: number;
   ignoreEos: boolean;
-  uncachedPlan: UncachedPlan;
+  uncachedPlan: PromptPlan;
   saveActivations: boolean;
   /** Planted in the cached arm. */
   faults?: readonly Fault[];

@@ -4,22 +4,24 @@
  */
 
 import { UsageError } from '../errors.ts';
-import { Arm, type UncachedPlan } from '../model/arms.ts';
+import { Arm } from '../model/arms.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing } from '../model/executor.ts';
+import { forwardBytes, mostForwardBytes } from '../model/forward-rows.ts';
 import type { StopReason } from '../study/unit/unit-summary.ts';
 import { Choices, type Decisions } from './choices.ts';
 import { addNonfinite, HookSteps } from './hook-steps.ts';
-import { totalVariationAt } from './metrics/logits.ts';
+import { flipRateBound, totalVariationAt } from './metrics/logits.ts';
 import { OrderMatchedCount } from './order-matched.ts';
-import type { PromptInput, PromptRunOptions } from './prompt-options.ts';
+import { type ChooseToken, goOn, runOrderMatched, type Text } from './own-text.ts';
+import type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
 import type { PromptResult, StepRecord } from './rows.ts';
-import { spotCheck } from './spot-check.ts';
+import { spotCheck, spotCheckForward } from './spot-check.ts';
 import { stepRecord } from './step-record.ts';
 import { TextEnd } from './text-end.ts';
 import { addTruthErrors, noReferences } from './truth-errors.ts';
 
-export type { PromptInput, PromptRunOptions } from './prompt-options.ts';
+export type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
 
 /** Run one prompt. If a spot check finds the stand-in wrong, its rows are discarded and the prompt is recomputed in full. */
 export async function runPrompt(options: PromptRunOptions, prompt: PromptInput): Promise<PromptResult> {
@@ -40,17 +42,11 @@ interface Arms {
   uncachedLogits: FloatArray[];
 }
 
-/** New tokens of an arm, and why there are no more. */
-interface Text {
-  tokens: number[];
-  stop: StopReason;
-}
-
 /** `observe` makes the passes, on a tape once per stage; `conclude` then says what was found. */
 export class PromptRun {
   private readonly options: PromptRunOptions;
   private readonly prompt: PromptInput;
-  private readonly plan: UncachedPlan;
+  private readonly plan: PromptPlan;
   private readonly end: TextEnd;
   private readonly choices: Choices;
   /** Null where logits alone are compared. */
@@ -71,14 +67,13 @@ export class PromptRun {
   private matchedText: Text | null = null;
 
   /** @throws UsageError for padding where hooks are compared, InputError for stop sequences without a tokenizer. */
-  constructor(options: PromptRunOptions, prompt: PromptInput, plan: UncachedPlan) {
+  constructor(options: PromptRunOptions, prompt: PromptInput, plan: PromptPlan) {
     const { executor, maxNewTokens, compare = 'all', padding = 0, coupling = 'keyed', temperatures = [] } = options;
     const { maxPositions, eosTokenIds } = executor.config;
     if (padding > 0 && compare === 'all')
       throw new UsageError(`padding: found ${padding} with every hook compared, expected the logits alone`);
     this.options = options;
     this.prompt = prompt;
-    this.plan = plan;
     // The last token that is decided is never run, so it needs no row.
     const wanted = prompt.continuation ? prompt.continuation.length : maxNewTokens;
     const room = maxPositions - prompt.tokens.length + 1;
@@ -92,6 +87,7 @@ export class PromptRun {
     this.choices = new Choices(options.strategy, prompt.id, coupling);
     this.hooks = compare === 'all' ? new HookSteps(options, prompt) : null;
     this.temperatures = temperatures.map((temperature) => ({ temperature, tv: 0, upper: 0 }));
+    this.plan = plan === 'forward' && !this.fitsForward() ? 'stand-in' : plan;
   }
 
   /** Make every pass of the prompt and compare what it captured. */
@@ -103,16 +99,32 @@ export class PromptRun {
     this.uncachedLogits = arms.uncachedLogits;
     const { forced } = this;
     const promptLength = prompt.tokens.length;
-    const free = mode !== 'teacher-forced' && prompt.continuation === null;
-    if (this.plan === 'stand-in') {
-      const { uncachedLogits: logits, uncached } = arms;
-      const found = await spotCheck({ executor, cache: uncached.cache, forced, id: prompt.id, promptLength, logits });
-      for (const [n, equal] of found.equal) this.checked.set(n, equal && (this.checked.get(n) ?? true));
-      this.matched.add(found.matched);
-    } else if (orderMatched) await this.runOrderMatched(arms, free);
     const { cachedLogits: cached, uncachedLogits: uncached } = arms;
+    const free = mode !== 'teacher-forced' && prompt.continuation === null;
+    const ran = { executor, cache: arms.uncached.cache, forced, id: prompt.id, promptLength, logits: uncached };
+    if (this.plan === 'forward') this.tally(await spotCheckForward(ran));
+    if (this.plan === 'stand-in') {
+      // It decodes order-matched: what checks it counts.
+      const found = await spotCheck(ran);
+      this.tally(found.equal);
+      this.matched.add(found.matched);
+    } else if (orderMatched) {
+      const arm = Arm.uncached(executor, this.capacity, 'stand-in');
+      const run = { arm: arms.uncached, layers: executor.blocks, forced, promptLength, logits: uncached };
+      this.matchedText = await runOrderMatched(
+        arm,
+        run,
+        this.matched,
+        free ? { end: this.end, choices: this.choices } : null,
+      );
+    }
     await addTruthErrors({ forced, promptLength, records, cached, uncached }, { oracle, references });
     if (free) await this.freeRunning(arms);
+  }
+
+  /** @param checks by length, whether the stand-in was right (on a tape: at its stage) */
+  private tally(checks: ReadonlyMap<number, boolean>): void {
+    for (const [n, equal] of checks) this.checked.set(n, equal && (this.checked.get(n) ?? true));
   }
 
   /** Everything found, in the order of the steps. */
@@ -147,10 +159,26 @@ export class PromptRun {
     const { executor, decodeRows, faults = [], padding = 0 } = this.options;
     return {
       cached: Arm.cached(executor, this.capacity, decodeRows, { faults, padding }),
-      uncached: Arm.uncached(executor, this.capacity, this.plan, Math.max(2, decodeRows)),
+      uncached: this.uncachedArm(Math.max(2, decodeRows)),
       cachedLogits: [],
       uncachedLogits: [],
     };
+  }
+
+  private uncachedArm(rows: number): Arm {
+    const { executor } = this.options;
+    const { tokens, continuation } = this.prompt;
+    if (this.plan !== 'forward') return Arm.uncached(executor, this.capacity, this.plan, rows);
+    // One token more than is read, where the context has room: the last step's check is then no repetition of the forward.
+    const given = [...tokens, ...(continuation ?? [])].slice(0, executor.config.maxPositions);
+    return Arm.ofForward(executor, given, rows);
+  }
+
+  private fitsForward(): boolean {
+    const { executor } = this.options;
+    const { hooks } = this.hooks?.capture ?? captureNothing;
+    if (this.prompt.continuation === null) return false;
+    return forwardBytes(executor, executor.policy, hooks, this.capacity) <= mostForwardBytes;
   }
 
   /** Both arms on the uncached arm's tokens. Returns the forced sequence: prompt and new tokens. */
@@ -191,31 +219,9 @@ export class PromptRun {
     for (const sums of this.temperatures) {
       const tv = totalVariationAt(sums.temperature, cached, uncached);
       sums.tv += tv;
-      sums.upper += (2 * tv) / (1 + tv);
+      sums.upper += flipRateBound(tv);
     }
     return decisions;
-  }
-
-  /**
-   * Two rows per step on the uncached arm's tokens, compared with it; from a step that would choose another one, its own.
-   * The stand-in is this arm already: its spot check counts.
-   */
-  private async runOrderMatched({ uncached, uncachedLogits }: Arms, free: boolean): Promise<void> {
-    const { executor } = this.options;
-    const { forced, prompt } = this;
-    const first = prompt.tokens.length;
-    const arm = Arm.uncached(executor, this.capacity, 'stand-in');
-    await arm.prefill(prompt.tokens, captureNothing);
-    for (let n = first + 1; n < forced.length; n++) {
-      const sequence = forced.slice(0, n);
-      const { logits } = await arm.step(sequence, captureNothing);
-      this.matched.addStep(logits, uncachedLogits[n - first]);
-      if (!free || this.matchedText !== null) continue;
-      const { token } = this.choices.of('uncached', logits, n - first);
-      if (token === forced[n]) continue;
-      this.matchedText = await this.runOn(arm.fork(this.capacity, n), [...sequence, token], 'uncached');
-    }
-    this.matched.addRows(executor.blocks, arm.cache, uncached.cache, forced.length - 1);
   }
 
   /** The cached arm on its own tokens: the teacher-forced rows up to the first flip, its own continuation after it. */
@@ -230,7 +236,7 @@ export class PromptRun {
     const length = prompt.tokens.length + flip;
     const own = [...forced.slice(0, length), shared[flip].tokenCached];
     const { compute } = this.options.executor;
-    this.cachedText = await this.runOn(cached.fork(this.capacity, length), own, 'cached', (step, position, logits) => {
+    const choose: ChooseToken = (logits, step, position) => {
       const decision = this.choices.of('cached', logits, step);
       const other = uncachedLogits[step];
       if (other) {
@@ -239,24 +245,9 @@ export class PromptRun {
         this.freeRunningSteps.push(stepRecord({ protocol: 'free-running', parted: true, ...found }));
       }
       return decision.token;
-    });
-  }
-
-  /** Go on from `own` with the arm's choices until its text ends. */
-  private async runOn(
-    arm: Arm,
-    own: number[],
-    name: keyof Decisions,
-    choose = (step: number, _: number, logits: FloatArray) => this.choices.of(name, logits, step).token,
-  ): Promise<Text> {
-    const first = this.prompt.tokens.length;
-    for (;;) {
-      const tokens = own.slice(first);
-      const stop = this.end.after(tokens);
-      if (stop !== null) return { tokens, stop };
-      const { logits } = await arm.step(own, captureNothing);
-      own.push(choose(own.length - first, own.length - 1, logits));
-    }
+    };
+    const arm = cached.fork(this.capacity, length);
+    this.cachedText = await goOn(arm, own, prompt.tokens.length, { end: this.end, choose });
   }
 
   /** Rows of the teacher-forced steps that have logits. */

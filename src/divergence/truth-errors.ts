@@ -2,15 +2,14 @@
  * How far the arms are from the truth: from the run's own float64 oracle (its rounded weights and tables), and from the
  * unrounded checkpoint in single and in double precision. Each is one forward over the uncached arm's tokens.
  */
-import { loadedParameters } from '../checkpoint/expand-kv.ts';
 import { policies, type RoundingPolicy } from '../graph/rounding.ts';
 import type { FloatArray } from '../model/arrays.ts';
-import { Executor } from '../model/executor.ts';
+import type { Executor } from '../model/executor.ts';
 import { centredDistance, oracleErrors } from './metrics/logits.ts';
-import { oracleLogits, oracleParameterLimit } from './oracle.ts';
+import { oracleLogits } from './oracle.ts';
 import type { StepRecord } from './rows.ts';
 
-/** The unrounded checkpoint: policies fp32 and fp64. */
+/** The unrounded checkpoint, executors of the policies fp32 and fp64. */
 export interface References {
   single: Executor | null;
   double: Executor | null;
@@ -19,15 +18,14 @@ export interface References {
 export const noReferences: References = { single: null, double: null };
 
 /**
- * The references of a run. Null where the policy is that reference itself – the distance of the uncached arm to it would be 0
- * by construction – and where the model is too large, as for the oracle. A run layer by layer has none.
+ * What of the references a run of this policy can be compared with: null where the policy is that reference itself, since the
+ * distance of its uncached arm would be 0 by construction.
  */
-export function openReferences(executor: Executor): References {
-  const { options, policy } = executor;
-  if (options.tape || loadedParameters(options.checkpoint) > oracleParameterLimit) return noReferences;
-  const open = (reference: RoundingPolicy) =>
-    computesAs(policy, reference) ? null : new Executor({ ...options, policy: reference });
-  return { single: open(policies.fp32), double: open(policies.fp64) };
+export function referencesOf(policy: RoundingPolicy, { single, double }: References): References {
+  return {
+    single: computesAs(policy, policies.fp32) ? null : single,
+    double: computesAs(policy, policies.fp64) ? null : double,
+  };
 }
 
 /** True if a policy is this one whatever it is called. */

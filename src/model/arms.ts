@@ -8,12 +8,14 @@
  * do not see and positions do not count – the same mathematics in other shapes, with keys in other places of the sums.
  *
  * The uncached arm has an exact stand-in: decoding with two or more rows, which the null and prefix gates show to be
- * bit-identical to recomputation. It costs two rows per step instead of n.
+ * bit-identical to recomputation. It costs two rows per step instead of n. On tokens that are given it costs one row per step:
+ * all its steps are rows of one forward (`ForwardRows`).
  */
 
 import type { FloatArray } from './arrays.ts';
 import type { Activations, Capture, Executor, Rows, StepKernel } from './executor.ts';
 import { type Fault, PlantedFaults } from './faults.ts';
+import { ForwardRows } from './forward-rows.ts';
 import type { KVCache } from './kv-cache.ts';
 import { forward } from './plans.ts';
 
@@ -70,6 +72,8 @@ export class Arm {
   private readonly rows: number;
   private readonly faults: PlantedFaults | null;
   private promptLength = 0;
+  /** Where the arm's steps are rows of one forward. */
+  private given: ForwardRows | null = null;
 
   private constructor(
     executor: Executor,
@@ -126,6 +130,16 @@ export class Arm {
     return new Arm(executor, capacity, { prefill: kernel, step: kernel }, rows);
   }
 
+  /**
+   * The uncached arm on `tokens` alone, whose steps are rows of one forward; a step of one token is computed by itself. Every
+   * step captures the hooks of the first one. Steps give as many rows as those of a stand-in of `rows` rows.
+   */
+  static ofForward(executor: Executor, tokens: readonly number[], rows = 2, kernel: StepKernel = 'prefill'): Arm {
+    const arm = new Arm(executor, tokens.length, { prefill: kernel, step: kernel }, rows);
+    arm.given = new ForwardRows(executor, tokens, arm.cache, kernel);
+    return arm;
+  }
+
   /** Run the whole prompt: step 0, with the preset's prefill kernel in both arms unless the arm has one of its own. */
   prefill(tokens: readonly number[], capture: Capture): Promise<ArmStep> {
     return this.run(tokens, -this.cache.padding, this.kernels.prefill, capture);
@@ -164,6 +178,11 @@ export class Arm {
   ): Promise<ArmStep> {
     const n = tokens.length;
     if (start <= 0 && this.promptLength === 0) this.promptLength = n;
+    if (this.given && n > 1) {
+      if (resume) throw new Error('a step that is a row of a forward cannot resume');
+      const { logits, ...rows } = await this.given.step(tokens, start, capture);
+      return { n, start, logits: logits ?? noLogits, ...rows };
+    }
     this.faults?.beforeRead(this.cache, this.executor.blocks, Math.max(0, start));
     const result = await forward(this.executor, {
       tokens: start < 0 ? [...this.padding(), ...tokens] : tokens.slice(start),

@@ -6,7 +6,9 @@
 import { createHash } from 'node:crypto';
 import type { Tokenizer } from '../checkpoint/types.ts';
 import { InputError, UsageError } from '../errors.ts';
+import { FewShot, type FewShotOptions } from './few-shot.ts';
 import { readLines } from './prompt-lines.ts';
+import { parseRecord } from './prompt-record.ts';
 
 /** One prompt, ready to run. */
 export interface Prompt {
@@ -31,11 +33,7 @@ export interface PromptTarget {
   maxPositions: number;
 }
 
-export interface PromptFileOptions {
-  /** Turns a question into a prompt. */
-  template: string;
-  /** File of worked examples, or null. */
-  fewShot: string | null;
+export interface PromptFileOptions extends FewShotOptions {
   /** Read at most this many prompts. */
   limit: number | null;
 }
@@ -49,7 +47,7 @@ export const defaultTemplate = '{question}\n';
  */
 export function readPromptFile(file: string, options: PromptFileOptions, target: PromptTarget): Prompt[] {
   checkTemplate(options.template);
-  const prefix = options.fewShot === null ? '' : fewShotPrefix(options.fewShot, options.template);
+  const fewShot = new FewShot(options);
   const prompts: Prompt[] = [];
   const lineOf = new Map<string, number>();
   for (const line of readLines(file)) {
@@ -63,7 +61,7 @@ export function readPromptFile(file: string, options: PromptFileOptions, target:
       throw new InputError(`${where}: duplicate prompt id "${id}", first used on line ${earlier}`, hint);
     }
     lineOf.set(id, line.number);
-    const text = record.question === null ? record.prompt : prefix + fillTemplate(options.template, record.question);
+    const text = record.question === null ? record.prompt : fewShot.prompt(record.question, id);
     const tokens = record.tokens ?? tokenize(text ?? '', target, where);
     const { gold, continuation } = record;
     prompts.push(checkPrompt({ id, index: prompts.length, text, tokens, gold, continuation }, target, where));
@@ -113,107 +111,12 @@ export function splitAtPrefill(prompts: readonly Prompt[], prefill: number): Pro
   });
 }
 
-/** The answer a GSM8K rationale ends with, `#### 1,234` → `1234`; null without one. */
-export function goldAnswer(answer: string): string | null {
-  const match = /####([^\n]*)$/.exec(answer.trimEnd());
-  const gold = match?.[1].trim().replaceAll(',', '') ?? '';
-  return gold === '' ? null : gold;
-}
-
 /** @throws UsageError for a template that would drop the question. */
 export function checkTemplate(template: string): void {
   if (!template.includes('{question}')) {
     throw new UsageError(`--template: found ${JSON.stringify(template)}, expected a text that contains {question}`);
   }
 }
-
-/** The worked examples, each followed by an empty line. */
-function fewShotPrefix(file: string, template: string): string {
-  let prefix = '';
-  for (const { number, text } of readLines(file)) {
-    const where = `${file}:${number}`;
-    const { question, answer } = parseRecord(text, where);
-    if (question === null || answer === null) {
-      throw new InputError(`${where}: a worked example needs "question" and "answer"`);
-    }
-    prefix += `${fillTemplate(template, question)}${answer}\n\n`;
-  }
-  if (prefix === '') throw new InputError(`${file}: found no worked example, expected at least one line of JSON`);
-  return prefix;
-}
-
-interface PromptRecord {
-  id: string | null;
-  question: string | null;
-  prompt: string | null;
-  tokens: number[] | null;
-  answer: string | null;
-  gold: string | null;
-  continuation: number[] | null;
-}
-
-function parseRecord(text: string, where: string): PromptRecord {
-  const record = parseObject(text, where);
-  const sources = ['question', 'prompt', 'tokens'].filter((key) => Object.hasOwn(record, key));
-  if (sources.length !== 1) {
-    const found = sources.length === 0 ? 'none of them' : sources.map((key) => `"${key}"`).join(' and ');
-    throw new InputError(`${where}: found ${found}, expected exactly one of "question", "prompt" and "tokens"`);
-  }
-  const answer = optional(record, 'answer', where, asText);
-  return {
-    id: optional(record, 'id', where, asId),
-    question: optional(record, 'question', where, asText),
-    prompt: optional(record, 'prompt', where, asText),
-    tokens: optional(record, 'tokens', where, asIds),
-    answer,
-    gold: answer === null ? null : goldAnswer(answer),
-    continuation: optional(record, 'continuation', where, asIds),
-  };
-}
-
-function parseObject(text: string, where: string): object {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new InputError(`${where}: not valid JSON, expected one JSON object per line`);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InputError(`${where}: found ${excerpt(value)}, expected a JSON object`);
-  }
-  return value;
-}
-
-type Reader<T> = (value: unknown) => { value: T } | { expected: string };
-
-function optional<T>(record: object, key: string, where: string, read: Reader<T>): T | null {
-  if (!Object.hasOwn(record, key)) return null;
-  const found: unknown = Object.getOwnPropertyDescriptor(record, key)?.value;
-  const result = read(found);
-  if ('value' in result) return result.value;
-  throw new InputError(`${where}: "${key}": found ${excerpt(found)}, expected ${result.expected}`);
-}
-
-const asText: Reader<string> = (value) =>
-  typeof value === 'string' && value !== '' ? { value } : { expected: 'a text that is not empty' };
-
-/** Short and printable, since ids are written to logs and tables; a whole number is accepted as its digits. */
-const asId: Reader<string> = (value) => {
-  if (Number.isSafeInteger(value)) return { value: String(value) };
-  if (typeof value === 'string' && /^[^\p{Control}]{1,200}$/u.test(value)) return { value };
-  return { expected: 'a text of 1 to 200 printable characters' };
-};
-
-const asIds: Reader<number[]> = (value) => {
-  const expected = 'a list of token ids with at least one entry';
-  if (!Array.isArray(value) || value.length === 0) return { expected };
-  const ids: number[] = [];
-  for (const id of value) {
-    if (typeof id !== 'number' || !Number.isSafeInteger(id)) return { expected: `${expected}, all whole numbers` };
-    ids.push(id);
-  }
-  return { value: ids };
-};
 
 function checkPrompt(prompt: Prompt, target: PromptTarget, where: string): Prompt {
   const { tokens, continuation } = prompt;
@@ -245,16 +148,6 @@ function tokenize(text: string, { tokenizer }: PromptTarget, where: string): num
   return tokenizer.encode(text);
 }
 
-/** The question may contain anything, `$&` and `{question}` included. */
-function fillTemplate(template: string, question: string): string {
-  return template.split('{question}').join(question);
-}
-
 function sha256Prefix(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex').slice(0, 12);
-}
-
-function excerpt(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
 }

@@ -37,7 +37,13 @@ type Case = [wrong: string, arguments_: string[], says: RegExp];
 
 const usage: Case[] = [
   ['an unknown command', ['frobnicate'], /unknown command 'frobnicate'/],
-  ['a command that is not built yet', ['study', model], /unknown command 'study'/],
+  ['a command that is not built yet', ['report', model], /unknown command 'report'/],
+  ['a study and a preset', ['study', 'x.json', '--preset', 'quick'], /found x\.json and --preset quick, expected one/],
+  ['an unknown preset', ['study', '--preset', 'slow'], /--preset: found "slow", expected .*paper, quick/],
+  ['a shard beyond the last', ['study', '--shard', '5/4'], /--shard: found "5\/4", expected i\/n with 1 ≤ i ≤ n/],
+  ['a shard that is no number', ['study', '--shard', 'a/b'], /--shard: found "a\/b"/],
+  ['--merge with a preset', ['study', '--preset', 'quick', '--merge', 'a'], /--merge: found with --preset/],
+  ['a study to --resume nowhere', ['study', '--resume'], /--resume: found without --out/],
   ['no spec', ['patch', model], /missing required argument 'SPEC'/],
   [
     'a spec that selects nothing',
@@ -132,6 +138,11 @@ function poisoned(value: number): string {
 afterAll(() => brokenFolders.forEach(removeCheckpoint));
 
 const input: Case[] = [
+  ['a study file that is not there', ['study', '/nowhere/s.json'], /\/nowhere\/s\.json: cannot be read \(ENOENT\)/],
+  ['a study file that is no JSON', ['study', file('{')], /not valid JSON/],
+  ['a study without models', ['study', file('{"name":"s"}')], /models: found nothing, expected a list/],
+  ['a folder without a shard', ['study', '--merge', emptyFolder], /--merge: .*empty holds no shard/],
+  ['a model without a tokenizer', ['study', '--preset', 'quick', '--model', model], /no tokenizer\.json/],
   [
     'a layer the model does not have',
     patch({ patches: [{ cache: 'k', layers: [2] }] }),

@@ -79,7 +79,7 @@ function prompt(change: Partial<PromptResult>): PromptResult {
     ...{ index, prompt: `p${index}`, steps: [], layers: [], activations: [], tokensCached: [], tokensUncached: [] },
     ...{
       origins: [],
-      ...{ stops: { cached: 'limit', uncached: 'limit' }, orderMatched: null, temperatures: [] },
+      ...{ stops: { cached: 'limit', uncached: 'limit' }, orderMatched: null, temperatures: [], logits: null },
       nonfinite: { elements: 0, nan: 0, hook: null },
       spotChecks: { steps: 0, failed: 0 },
       recomputed: false,

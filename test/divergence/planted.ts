@@ -70,6 +70,20 @@ export class WrongStandIn extends Executor {
   }
 }
 
+/** The uncached arm's stand-in runs its blocks on another checkpoint. */
+export class StandsInWith extends Executor {
+  other: Executor | null = null;
+
+  override block(...step: BlockStep): Promise<BlockOutput> {
+    return this.other && isStandIn(step) ? this.other.block(...step) : super.block(...step);
+  }
+
+  override async release(): Promise<void> {
+    await super.release();
+    await this.other?.release();
+  }
+}
+
 /** The stand-in's logits are nudged at the step whose newest position is `at`, and nothing else is. */
 export class WrongLogitsOnce extends Executor {
   at = -1;

@@ -289,6 +289,100 @@ describe('the stand-in', () => {
   });
 });
 
+/** Passes over several rows without a past come out wrong, or not: in one row of the K rows of block 1, or of the logits. */
+class WrongForward extends Executor {
+  wrong: { rows: number; row: number; what: 'keys' | 'logits' } | null = null;
+
+  override async block(...step: Parameters<Executor['block']>): ReturnType<Executor['block']> {
+    const output = await super.block(...step);
+    const [layer, , rows, , kernel] = step;
+    if (this.wrong?.what !== 'keys' || layer !== 1 || kernel !== 'prefill' || rows.count !== this.wrong.rows)
+      return output;
+    const keys = output.keys.slice();
+    keys[(this.wrong.row * keys.length) / rows.count] *= nudge;
+    return { ...output, keys };
+  }
+
+  override async unembed(...step: Parameters<Executor['unembed']>): ReturnType<Executor['unembed']> {
+    const found = await super.unembed(...step);
+    const [, count, kernel] = step;
+    if (this.wrong?.what !== 'logits' || kernel !== 'prefill' || count !== this.wrong.rows) return found;
+    const logits = found.get('logits')!;
+    const data = logits.data.slice();
+    data[(this.wrong.row * data.length) / count] *= nudge;
+    return found.set('logits', { ...logits, data });
+  }
+}
+
+describe('one forward over given tokens', () => {
+  const bare = ({ spotChecks: _, recomputed: __, ...rest }: PromptResult) => rest;
+  const continuation = [9, 70, 33, 12, 5, 64, 21, 80];
+  const rows = tokens.length + continuation.length;
+
+  test.each([1, 2, 3])('with %d decode rows gives every row that full recomputation gives', async (decodeRows) => {
+    const options = { continuation, decodeRows, saveActivations: true };
+    const honest = await run(plain, { ...options, uncachedPlan: 'recompute' });
+    const before = plain.passes.unembed.list().find((pass) => pass.rows === rows)?.count ?? 0;
+    const found = await run(plain, { ...options, uncachedPlan: 'forward' });
+    const after = plain.passes.unembed.list().find((pass) => pass.rows === rows)?.count ?? 0;
+    expect(found).toMatchObject({ recomputed: false, spotChecks: { failed: 0 } });
+    // Three steps drawn by the prompt's id and the last one, which may be among them.
+    expect(found.spotChecks.steps).toBeGreaterThanOrEqual(3);
+    expect(found.spotChecks.steps).toBeLessThanOrEqual(4);
+    expect(after - before).toBe(1);
+    expect(bare(found)).toEqual(bare(honest));
+  });
+
+  test.each([
+    [1, [9]],
+    [1, [9, 70, 33]],
+    [2, [9]],
+    [2, [9, 70]],
+  ])('a prompt of %d tokens with %j after it', async (length, forced) => {
+    const options = { promptTokens: tokens.slice(0, length), continuation: forced };
+    const found = await run(plain, { ...options, uncachedPlan: 'forward' });
+    expect(found.recomputed).toBe(false);
+    expect(bare(found)).toEqual(bare(await run(plain, options)));
+  });
+
+  test('a text that fills the context leaves no room for a token more', async () => {
+    const short = open(
+      Executor,
+      await executorOptions(checkpoint({ attention: 'gqa', maxPositions: rows - 1 }), 'fp16'),
+    );
+    const found = await run(short, { continuation, uncachedPlan: 'forward' });
+    expect(short.passes.unembed.list()).toContainEqual(expect.objectContaining({ rows: rows - 1, past: 0 }));
+    expect(found.recomputed).toBe(false);
+    expect(bare(found)).toEqual(bare(await run(short, { continuation })));
+  });
+
+  test('a prompt that chooses its own tokens goes through the stand-in', async () => {
+    const found = await run(plain, { uncachedPlan: 'forward' });
+    expect(found).toEqual(await run(plain, { uncachedPlan: 'stand-in' }));
+  });
+
+  test('what a check finds wrong is discarded, and the prompt recomputed in full', async () => {
+    const expected = bare(await run(plain, { continuation }));
+    const found = async (row: number, what: 'keys' | 'logits') => {
+      const wrong = open(WrongForward, plain.options);
+      const options = { continuation, uncachedPlan: 'forward' } as const;
+      wrong.wrong = { rows, row, what };
+      const result = await run(wrong, options);
+      expect(result.recomputed).toBe(result.spotChecks.failed > 0);
+      if (result.recomputed) expect(bare(result)).toEqual(expected);
+      return result.recomputed;
+    };
+    // K rows of the prompt are read in every step that is checked.
+    for (const row of [0, last]) expect(await found(row, 'keys')).toBe(true);
+    const noticed: boolean[] = [];
+    for (let row = tokens.length; row < rows - 1; row++) noticed.push(await found(row, 'logits'));
+    // Of the steps after the first: the last, and three that are drawn.
+    expect(noticed.at(-1)).toBe(true);
+    expect(noticed.filter((seen) => seen).length).toBeGreaterThanOrEqual(3);
+    expect(noticed.filter((seen) => seen).length).toBeLessThanOrEqual(4);
+  });
+});
+
 describe('the first divergence', () => {
   const attention = 'gqa';
   const names = ({ origins }: PromptResult) => origins.map(({ hook }) => hook);

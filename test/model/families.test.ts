@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { Model } from '../../src/model/model.ts';
-import { goldAnswer } from '../../src/study/prompts.ts';
+import { goldAnswer } from '../../src/study/prompt-record.ts';
 import { sharedPath } from '../shared.ts';
 
 const file = sharedPath('data', 'prompts', 'arithmetic-trial.jsonl');

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # All checks that need Python, in an environment of their own: `test/python/run.sh [--reference]`.
 #
-# Arrow files by pyarrow, polars and pandas; graphs by onnx and ONNX Runtime for Python; the training recipe's problems;
-# corrupted copies that must be noticed; with --reference also parity with Hugging Face's transformers (a large download).
+# Arrow files by pyarrow, polars and pandas; graphs by onnx and ONNX Runtime for Python; a study's statistics by scipy and
+# statsmodels; the training recipe's problems; corrupted copies that must be noticed; the parts of bench/gpu; with --reference
+# also parity with Hugging Face's transformers and the GPU witness on the CPU (a large download).
 # Needs the built command (npm run build) and Python 3.11. Prints `N passed, N failed` as its last line.
 set -euo pipefail
 
@@ -84,6 +85,7 @@ succeeds 'a capture of the cached arm in float64' \
   "${kvlens[@]}" capture "$model" --tokens 1,17,44,9 --hooks all --precision fp64 --max-new-tokens 3 --quiet --out "$work/capture-64"
 succeeds 'an export per layer' "${kvlens[@]}" export "$model" --quiet --out "$work/graphs"
 succeeds 'an export as a single file' "${kvlens[@]}" export "$model" --single-file --quiet --out "$work/single"
+succeeds 'statistics of random inputs' "${tsx[@]}" "$here/dump-statistics.mts" "$work/statistics.json"
 succeeds 'a run of made-up rows' "${tsx[@]}" "$here/write-sample-run.mts" "$work/sample" "$work/sample-raw"
 for run in run run-all; do
   succeeds "the values of $run, recomputed without the store" \
@@ -96,10 +98,29 @@ count 'Arrow: a run in bf16 with every hook' "$python" "$here/check_arrow.py" "$
 count 'Arrow: a capture' "$python" "$here/check_arrow.py" "$work/capture"
 count 'Arrow: a capture in float64' "$python" "$here/check_arrow.py" "$work/capture-64"
 count 'Graphs' "$python" "$here/check_onnx.py" "$work/graphs" "$work/single" --capture "$work/capture"
+count 'Statistics' "$python" "$here/check_statistics.py" "$work/statistics.json"
 count 'Corrupted copies' "$python" "$here/self_test.py" --sample "$work/sample" "$work/sample-raw" \
-  --run "$work/run" "$work/run-raw" --graphs "$work/graphs"
+  --run "$work/run" "$work/run-raw" --graphs "$work/graphs" --statistics "$work/statistics.json"
 count 'Training problems' unit_tests "$root/data/training"
+gpu=$root/test/gpu
+"${tsx[@]}" "$gpu/print-parts.mts" >"$work/parts.json"
+count 'GPU witness: draws, distances and columns' "$python" "$gpu/check_parts.py" "$work/parts.json"
 if [ "$reference" = yes ]; then
+  count 'GPU witness: both protocols' "$python" "$gpu/check_arms.py"
+  sampling=(--temperature 0.8 --top-k 20 --seed 5)
+  for strategy in greedy sampled; do
+    options=(--precision fp32 --limit 3 --max-new-tokens 40)
+    if [ "$strategy" = sampled ]; then options+=("${sampling[@]}"); fi
+    succeeds "a $strategy run beside the GPU witness" \
+      "${kvlens[@]}" diverge mini-mistral "${options[@]}" --quiet --out "$work/beside-$strategy"
+    succeeds "a $strategy run of the GPU witness on this CPU" \
+      "$python" "$root/bench/gpu/witness.py" mini-mistral --device cpu "${options[@]}" --out "$work/witness-$strategy"
+    count "GPU witness, $strategy: tokens" "$python" "$gpu/check_witness.py" "$work/witness-$strategy" "$work/beside-$strategy"
+    count "GPU witness, $strategy: Arrow" "$python" "$here/check_arrow.py" "$work/witness-$strategy"
+    succeeds "GPU witness, $strategy: kvlens's reader" "${tsx[@]}" "$gpu/read-run.mts" "$work/witness-$strategy"
+    succeeds "GPU witness, $strategy: the comparison" \
+      "$python" "$root/bench/gpu/compare.py" "$work/witness-$strategy" "$work/beside-$strategy"
+  done
   checkpoints=()
   for folder in "$root"/data/checkpoints/*/; do checkpoints+=(--checkpoint "$folder"); done
   if [ -d "$model" ]; then checkpoints+=(--checkpoint "$model"); fi

@@ -1,6 +1,7 @@
-"""The checks can fail: `python self_test.py --sample RUN RAW --run RUN RAW --graphs DIR`.
+"""The checks can fail: `python self_test.py --sample RUN RAW --run RUN RAW --graphs DIR --statistics FILE`.
 
 Each corruption is applied to a copy and must make its check report more failures than the untouched copy does.
+--statistics FILE: the same for what dump-statistics.mts wrote.
 """
 
 import argparse
@@ -220,6 +221,51 @@ def with_absolute_paths(source, target):
         json.dump(manifest, file)
 
 
+def statistic(section, change):
+    """Change one row of a section of the dumped statistics."""
+
+    def apply(path):
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+        change(data[section][0] if isinstance(data[section], list) else data[section])
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(data, file)
+
+    return apply
+
+
+def scaled(name, factor):
+    return lambda row: row.update({name: row[name] * factor})
+
+
+STATISTICS = {
+    "a tail of the normal distribution, relative 1e-10": statistic("normal", scaled("value", 1 + 1e-10)),
+    "a quantile": statistic("quantiles", lambda row: row.update(value=row["value"] + 1e-9)),
+    "an end of Wilson's interval": statistic("rates", lambda row: row.update(high=row["high"] - 1e-9)),
+    "a rule-of-three bound": statistic("rates", scaled("unseen", 3 / 2.9957)),
+    "an exact p": statistic("pairs", scaled("p", 0.999999)),
+    "an end of a paired interval": statistic("pairs", lambda row: row.update(low=row["low"] + 1e-5)),
+    "Holm's adjustment": statistic("families", lambda row: row["adjusted"].__setitem__(0, row["adjusted"][0] / 2 + 1e-3)),
+    "a cumulative incidence": statistic("incidences", lambda row: row["curve"][-1].update(event=row["curve"][-1]["event"] + 1e-9)),
+    "a narrower interval of an incidence": statistic("incidenceBands", lambda row: row["interval"].update(upper=row["interval"]["value"])),
+    "an area under a curve": statistic("rankings", lambda row: row.update(value=(row["value"] or 0.5) + 1e-9)),
+    "a permutation p": statistic("signFlips", scaled("p", 0.999)),
+    "a bootstrap interval of half the width": statistic("bootstraps", lambda row: row.update(low=(row["low"] + row["high"]) / 2)),
+    "intervals that hold the truth too rarely": statistic("coverage", lambda row: row["held"].update({"95": 0.85 * row["trials"]})),
+    "intervals that always hold the truth": statistic("coverage", lambda row: row["held"].update({"95": row["trials"]})),
+    "an extreme drift one bin lower": statistic("histograms", scaled("extreme", 2 ** (-1 / 64))),
+    "predicted flips": statistic("predictions", lambda row: row["prediction"].update(predicted=row["prediction"]["predicted"] + 1e-6)),
+}
+
+
+def few_rows(source, target):
+    """A copy with a few rows of each section: a corruption is in the first."""
+    with open(source, encoding="utf-8") as file:
+        data = json.load(file)
+    with open(target, "w", encoding="utf-8") as file:
+        json.dump({name: rows[:3] if isinstance(rows, list) else rows for name, rows in data.items()}, file)
+
+
 def noticed(checks, what, corruptions, copy, script, *arguments):
     """Each corruption of a fresh copy makes the script report more failures."""
     with tempfile.TemporaryDirectory() as folder:
@@ -237,7 +283,7 @@ def noticed(checks, what, corruptions, copy, script, *arguments):
             except Exception as error:  # a corruption that cannot be made, or a script without a count: nothing was noticed
                 return f"{type(error).__name__}: {error}"
             finally:
-                shutil.rmtree(target)
+                shutil.rmtree(target) if os.path.isdir(target) else os.remove(target)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for name, found in zip(corruptions, pool.map(after, enumerate(corruptions.values()))):
@@ -250,6 +296,7 @@ def main():
     parser.add_argument("--sample", nargs=2, required=True, metavar=("RUN", "RAW"))
     parser.add_argument("--run", nargs=2, required=True, metavar=("RUN", "RAW"))
     parser.add_argument("--graphs", required=True)
+    parser.add_argument("--statistics", required=True, metavar="FILE")
     options = parser.parse_args()
     checks = Checks()
     same = arrow("steps", lambda table: table)
@@ -265,6 +312,7 @@ def main():
         corruptions = {**ARROW, **more} if what == "sample" else more
         noticed(checks, what, corruptions, copy, "check_arrow.py", "--raw", raw)
     noticed(checks, "graphs", GRAPHS, lambda target: with_absolute_paths(options.graphs, target), "check_onnx.py")
+    noticed(checks, "statistics", STATISTICS, lambda target: few_rows(options.statistics, target), "check_statistics.py")
     checks.finish()
 
 

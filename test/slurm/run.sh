@@ -145,7 +145,7 @@ scontrol requeue "${job}_2"
 keep 3
 process_of() { node -p 'JSON.parse(require("fs").readFileSync(process.argv[1], "utf8")).pid' "$(shard "$1")/.journal.jsonl.owner"; }
 succeeds 'a task’s process is killed, as where memory runs out' kill -KILL "$(process_of 3)"
-merge=$(submit --dependency="afterok:$job" "$root/scripts/slurm/study-merge.sh" "$out")
+merge=$(submit --dependency="afterany:$job" "$root/scripts/slurm/study-merge.sh" "$out")
 waits_for_shards() { [ "$(squeue --noheader --job "$merge" --format %T:%r)" = PENDING:Dependency ]; }
 succeeds 'the merge waits for the shards' wait_for 10 waits_for_shards
 keep 1

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Tokenizer } from '../../src/checkpoint/types.ts';
 import { InputError } from '../../src/errors.ts';
+import { goldAnswer } from '../../src/study/prompt-record.ts';
 import {
   defaultTemplate,
-  goldAnswer,
   type PromptFileOptions,
   type PromptTarget,
   promptFromText,
@@ -94,6 +94,48 @@ describe('prompt files', () => {
     const fewShot = file('{"question":"a","answer":"b"}\n');
     expect(read('{"question":"c"}', { fewShot })[0].text).toBe('a\nb\n\nc\n');
     expect(read('{"prompt":"c"}', { fewShot })[0].text).toBe('c');
+  });
+
+  describe('as many worked examples as asked for', () => {
+    const template = 'Question: {question}\nAnswer:';
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const fewShot = () =>
+      file(names.map((name) => JSON.stringify({ question: name, answer: `is ${name}` })).join('\n'));
+    const options = () => ({ template, targetDelimiter: ' ', fewShotCount: 2, fewShot: fewShot() });
+    const wide = { ...target, maxPositions: 400 };
+    const texts = (content: string, change: Partial<PromptFileOptions> = {}) =>
+      readPromptFile(file(content), { ...defaults, ...options(), ...change }, wide).map(({ text }) => text);
+
+    test("are the first ones, in lm-evaluation-harness's form", () => {
+      expect(texts('{"question":"z"}')).toEqual([
+        'Question: a\nAnswer: is a\n\nQuestion: b\nAnswer: is b\n\nQuestion: z\nAnswer:',
+      ]);
+    });
+
+    test('never are the question itself', () => {
+      const [text] = texts('{"question":"a"}');
+      expect(text).toBe('Question: b\nAnswer: is b\n\nQuestion: c\nAnswer: is c\n\nQuestion: a\nAnswer:');
+    });
+
+    test('are drawn by the seed and the id of the prompt, whatever stands around it', () => {
+      const lines = ['x', 'y', 'w', 'v', 'u'].map((id) => JSON.stringify({ question: 'z', id }));
+      const all = texts(lines.join('\n'), { fewShotSeed: 3 });
+      expect(texts(lines[3], { fewShotSeed: 3 })).toEqual([all[3]]);
+      expect(new Set(all).size).toBeGreaterThan(1);
+      expect(texts(lines.join('\n'), { fewShotSeed: 4 })).not.toEqual(all);
+      for (const text of all) {
+        const shown = [...text!.matchAll(/Question: (.)\nAnswer: is (.)/g)];
+        expect(shown).toHaveLength(2);
+        for (const [, question, answer] of shown) expect(answer).toBe(question);
+        expect(new Set(shown.map(([, question]) => question)).size).toBe(2);
+      }
+    });
+
+    test('must be there', () => {
+      expect(() => texts('{"question":"a"}', { fewShotCount: 6 })).toThrow(
+        /p\d+\.jsonl: found 5 worked examples beside the question, expected at least 6/,
+      );
+    });
   });
 });
 

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { exitCodes, UsageError } from '../../errors.ts';
 
-const renderStudy = (found: unknown, _: unknown): string => JSON.stringify(found).slice(0, 2000);
+import { renderStudy } from '../../report/terminal/index.ts';
 
 import { RunDirectory } from '../../store/run-directory.ts';
 import { resolveStudy } from '../../study/definition/resolve.ts';

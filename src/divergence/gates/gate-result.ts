@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { GateResult } from '../summary.ts';
 
-export const gateResultSchema: z.ZodType<GateResult> = z.strictObject({
+const gateResult = z.strictObject({
   name: z.string(),
   class: z.enum(['harness', 'identification']),
   passed: z.boolean(),
@@ -10,4 +10,11 @@ export const gateResultSchema: z.ZodType<GateResult> = z.strictObject({
   measured: z.string(),
   required: z.string(),
   scope: z.string().describe('what the measurement covered'),
+});
+
+export const gateResultSchema: z.ZodType<GateResult> = gateResult;
+
+/** A gate of a study: of one model under one precision and one kernel preset. */
+export const groupedGateSchema = gateResult.extend({
+  group: z.string().describe('model/precision/kernels'),
 });

@@ -6,7 +6,7 @@
  * log-softmaxes would not.
  */
 
-import { argmax, softmax } from '../../model/sampling/index.ts';
+import { argmax, divided, softmax } from '../../model/sampling/index.ts';
 import type { StorageType } from '../../numerics/types.ts';
 import { accumulate, createComparison, finish, type RowStatistics } from './row-comparison.ts';
 
@@ -89,13 +89,7 @@ export function centredDistance(a: FloatArray, b: FloatArray): number {
 export function divergences(cached: FloatArray, uncached: FloatArray): { kl: number; js: number; tv: number } {
   const n = uncached.length;
   if (!expandable(cached, uncached)) return directDivergences(cached, uncached);
-  const p = softmax(uncached);
-  // Shifting d by its mean under p leaves q unchanged and keeps every term small.
-  let shift = 0;
-  for (let j = 0; j < n; j++) shift += p[j] * (cached[j] - uncached[j]);
-  let growth = 0; // Σ p (e^d − 1)
-  for (let j = 0; j < n; j++) growth += p[j] * Math.expm1(cached[j] - uncached[j] - shift);
-  const logScale = Math.log1p(growth);
+  const { p, shift, logScale } = expansion(cached, uncached);
   let kl = 0;
   let tv = 0;
   let js = 0;
@@ -111,10 +105,26 @@ export function divergences(cached: FloatArray, uncached: FloatArray): { kl: num
   return { kl: Math.max(0, kl), js: Math.max(0, js), tv: tv / 2 };
 }
 
+/** p = softmax(uncached), and what log q/p is d less: log q/p = d − shift − logScale. */
+function expansion(cached: FloatArray, uncached: FloatArray): { p: Float64Array; shift: number; logScale: number } {
+  const n = uncached.length;
+  const p = softmax(uncached);
+  // Shifting d by its mean under p leaves q unchanged and keeps every term small.
+  let shift = 0;
+  for (let j = 0; j < n; j++) shift += p[j] * (cached[j] - uncached[j]);
+  let growth = 0; // Σ p (e^d − 1)
+  for (let j = 0; j < n; j++) growth += p[j] * Math.expm1(cached[j] - uncached[j] - shift);
+  return { p, shift, logScale: Math.log1p(growth) };
+}
+
 /** Total variation of softmax(cached / T) and softmax(uncached / T): the half Σ p |q/p − 1| of `divergences` alone. */
 export function totalVariationAt(temperature: number, cached: FloatArray, uncached: FloatArray): number {
-  const [c, u] = [cached, uncached].map((logits) => Float64Array.from(logits, (logit) => logit / temperature));
-  return divergences(c, u).tv;
+  const [c, u] = [divided(cached, temperature), divided(uncached, temperature)];
+  if (!expandable(c, u)) return directDivergences(c, u).tv;
+  const { p, shift, logScale } = expansion(c, u);
+  let tv = 0;
+  for (let j = 0; j < p.length; j++) if (p[j] !== 0) tv += p[j] * Math.abs(Math.expm1(c[j] - u[j] - shift - logScale));
+  return tv / 2;
 }
 
 /** Largest difference of two logits up to which e^d is far from the ends of float64's range, whatever the shift. */
@@ -178,6 +188,14 @@ export function totalVariation(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let j = 0; j < a.length; j++) sum += Math.abs(a[j] - b[j]);
   return sum / 2;
+}
+
+/**
+ * How often a Gumbel-max draw can flip at most between distributions of this total variation, under the same noise: between TV
+ * and 2 TV / (1 + TV).
+ */
+export function flipRateBound(tv: number): number {
+  return (2 * tv) / (1 + tv);
 }
 
 /** Errors of both arms to the oracle: centred L2, and the cosine between the two centred error vectors (null if one is 0). */

@@ -7,4 +7,4 @@ export {
   type StrategyOptions,
   strategyName,
 } from './strategy.ts';
-export { processedProbabilities, softmax } from './warpers.ts';
+export { divided, processedProbabilities, softmax } from './warpers.ts';

@@ -3,7 +3,7 @@
  * the uncached arm's logits and how far the cached arm is from them.
  */
 import { centredDistance } from '../../divergence/metrics/logits.ts';
-import { spotCheck } from '../../divergence/spot-check.ts';
+import { spotCheckForward } from '../../divergence/spot-check.ts';
 import { UsageError } from '../../errors.ts';
 import type { GraphKernel } from '../../graph/kernels.ts';
 import { Arm, type UncachedPlan } from '../../model/arms.ts';
@@ -77,8 +77,8 @@ export async function forcedRun(
 }
 
 /**
- * The uncached arm under another kernel, on the tokens of `run`: logits [d_vocab] by decode step. If a spot check finds its
- * stand-in wrong, it is recomputed in full.
+ * The uncached arm under another kernel, on the tokens of `run`: logits [d_vocab] by decode step, from one forward unless `plan`
+ * is `recompute`. If a spot check finds them wrong, they are recomputed in full.
  */
 export async function uncachedUnder(
   executor: Executor,
@@ -87,12 +87,16 @@ export async function uncachedUnder(
   plan: UncachedPlan,
 ): Promise<FloatArray[]> {
   const { tokens, decided, promptLength, lengths, id } = run;
-  const arm = Arm.uncached(executor, tokens.length, plan, 2, kernel);
+  const { maxPositions } = executor.config;
+  const arm =
+    plan === 'recompute'
+      ? Arm.uncached(executor, tokens.length, plan, 2, kernel)
+      : Arm.ofForward(executor, [...tokens, decided].slice(0, maxPositions), 2, kernel);
   const logits = [(await arm.prefill(tokens.slice(0, promptLength), captureNothing)).logits];
   for (const n of lengths) logits.push((await arm.step(tokens.slice(0, n), captureNothing)).logits);
   if (plan === 'stand-in') {
     const forced = [...tokens, decided];
-    const { equal: checks } = await spotCheck({ executor, kernel, cache: arm.cache, forced, promptLength, logits, id });
+    const checks = await spotCheckForward({ executor, kernel, cache: arm.cache, forced, promptLength, logits, id });
     if ([...checks.values()].includes(false)) return uncachedUnder(executor, kernel, run, 'recompute');
   }
   return logits.slice(1);

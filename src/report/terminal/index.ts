@@ -9,4 +9,5 @@ export type { TerminalOptions } from './layout.ts';
 export { type ModelListing, renderModels } from './models.ts';
 export { type PatchText, renderPatch } from './patching.ts';
 export { renderPull } from './pull.ts';
+export { renderStudy } from './study.ts';
 export { renderSummary, type SummaryOptions } from './summary.ts';

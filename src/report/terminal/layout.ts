@@ -126,6 +126,7 @@ const ascii: Record<string, string> = {
   '→': '->',
   '⊙': '*',
   ᵀ: '^T',
+  Σ: 'sum ',
 };
 
 /** The same text for a terminal that shows ASCII only; letters of tokens stay what they are. */

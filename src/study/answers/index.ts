@@ -1,7 +1,3 @@
-export function extractAnswer(text: string, mode: string): string | null {
-  const m = mode === 'strict' ? /#### (-?[0-9.,]+)/.exec(text) : null;
-  return m ? m[1] : null;
-}
-export function isCorrect(found: string | null, gold: string): boolean {
-  return found !== null && found.replaceAll(',', '').replace(/\.$/, '') === gold;
-}
+/** Answers: what a text gives, whether it is right, and the prompts of the task that defines both. */
+export { type AnswerFormat, extractAnswer, isCorrect } from './extract.ts';
+export { lmEvalGsm8k } from './lm-eval-gsm8k.ts';

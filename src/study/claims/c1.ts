@@ -46,7 +46,7 @@ export interface C1Evidence {
   voided: readonly string[];
 }
 
-const rules = {
+export const c1Rules = {
   condition:
     'contradicted by one text that is identical to the end of both arms; supported if all of at least 59 texts diverge, random numbers are keyed alike, every divergence starts at a flip, and no first flip is suspect (margin above the 99.9 % quantile of the drift of the placebo, which has to be there); else open',
   overall: 'contradicted if any condition is, supported only if all are',
@@ -61,7 +61,7 @@ export function judgeC1({ scope, conditions, voided }: C1Evidence): Verdict[] {
   const each = conditions.map((evidence, i): Verdict => {
     const { diverged, equalToEnd, equalAtLimit, share, keyed, firstFlips } = evidence;
     return {
-      ...{ claim: 'C1', part: `condition ${evidence.name}`, verdict: found[i], rule: rules.condition },
+      ...{ claim: 'C1', part: `condition ${evidence.name}`, verdict: found[i], rule: c1Rules.condition },
       inputs: {
         ...{ diverged, equalToEnd, equalAtLimit, ...shown('share', share) },
         coupling: keyed ? 'keyed' : 'independent',
@@ -77,7 +77,7 @@ export function judgeC1({ scope, conditions, voided }: C1Evidence): Verdict[] {
     ...{ conditions: conditions.length, voided: voided.length, supported: count('supported') },
     ...{ contradicted: count('contradicted'), 'not identifiable': count('not identifiable') },
   };
-  return [...each, { claim: 'C1', part: 'overall', verdict: overall, rule: rules.overall, inputs, scope }];
+  return [...each, { claim: 'C1', part: 'overall', verdict: overall, rule: c1Rules.overall, inputs, scope }];
 }
 
 function diverges({ diverged, equalToEnd, equalAtLimit, keyed, firstFlips }: C1Condition): Finding {

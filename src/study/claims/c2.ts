@@ -28,8 +28,10 @@ export interface C2Evidence extends Evidence {
   power: { neededDiscordant: number; untestable: readonly string[] };
 }
 
-const rule =
-  's_i = Σ over conditions (cached right − uncached right): open below 6 prompts with s_i ≠ 0; supported if the sign-flip test over prompts has p < 0.05, Σs > 0, at least 8/9 of the conditions are positive, and Σs exceeds the 95 % quantile of the accuracy placebo (at least 19 seeds); contradicted if p < 0.05 and Σs < 0, or if the 90 % interval of the accuracy difference lies within ±1 point';
+export const c2Rules = {
+  direction:
+    's_i = Σ over conditions (cached right − uncached right): open below 6 prompts with s_i ≠ 0; supported if the sign-flip test over prompts has p < 0.05, Σs > 0, at least 8/9 of the conditions are positive, and Σs exceeds the 95 % quantile of the accuracy placebo (at least 19 seeds); contradicted if p < 0.05 and Σs < 0, or if the 90 % interval of the accuracy difference lies within ±1 point',
+};
 
 const enoughPrompts = 6;
 /** With 19 seeds the 95 % quantile is the largest of them: exceeding it has a chance of 1/20 under the null. */
@@ -65,7 +67,7 @@ export function judgeC2(evidence: C2Evidence): Verdict[] {
       .map(({ name, cachedOnly, uncachedOnly }) => `${name} ${cachedOnly}:${uncachedOnly}`)
       .join(', '),
   };
-  return [{ claim: 'C2', part: 'direction', verdict, rule, inputs, scope }];
+  return [{ claim: 'C2', part: 'direction', verdict, rule: c2Rules.direction, inputs, scope }];
 }
 
 /**

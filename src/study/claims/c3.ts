@@ -36,7 +36,7 @@ export interface C3Evidence extends Evidence {
   singleAccumulation: boolean;
 }
 
-const rules = {
+export const c3Rules = {
   a: 'flips: open if half precision has none; contradicted by a flip in single precision that is no exact tie; supported if single precision has none and its upper bound is at most 0.1 × the lower bound of half precision',
   b: 'orders of magnitude: supported if the interval of log10(ΣD half / ΣD single) lies in [7.5, 8.5] for one metric; contradicted if it is disjoint from it for all',
   c: 'order is necessary: supported if order-matched half precision differs in 0 elements over at least 1,000 steps; contradicted by any differing element',
@@ -72,8 +72,8 @@ export function judgeC3(evidence: C3Evidence): Verdict[] {
   const note = evidence.singleAccumulation
     ? 'fp32 reordering amplified by 16-bit stores'
     : 'partial sums added in 16 bits';
-  const verdict = (part: keyof typeof rules, finding: Finding, numbers: Verdict['inputs']): Verdict => ({
-    ...{ claim: 'C3', part, verdict: finding, rule: rules[part], inputs: numbers, scope },
+  const verdict = (part: keyof typeof c3Rules, finding: Finding, numbers: Verdict['inputs']): Verdict => ({
+    ...{ claim: 'C3', part, verdict: finding, rule: c3Rules[part], inputs: numbers, scope },
   });
   return [
     ...(['a', 'b', 'c', 'd'] as const).map((part) => verdict(part, found[part], inputs[part])),

@@ -44,7 +44,7 @@ export interface C4Evidence {
   folded: boolean;
 }
 
-const rules = {
+export const c4Rules = {
   sharp:
     'S = a_0 / median of a_l, l ≥ 1, a_l the mean relative added error: supported if its lower bound is above 2, contradicted if its upper bound is below 2',
   uniform:
@@ -65,7 +65,7 @@ export function judgeC4({ scope, models, voided, contrasts, folded }: C4Evidence
     const [name, estimate] = gemma ? ['U', model.unevenness] : ['S', model.sharpness];
     return {
       ...{ claim: 'C4', part: `${gemma ? 'uniform' : 'sharp at the first layer'}: ${model.name}` },
-      ...{ verdict: gemma ? uniform(model) : sharp(model), rule: gemma ? rules.uniform : rules.sharp },
+      ...{ verdict: gemma ? uniform(model) : sharp(model), rule: gemma ? c4Rules.uniform : c4Rules.sharp },
       inputs: estimate ? shown(name, estimate) : { [name]: null },
       scope: model.scope,
     };
@@ -78,11 +78,17 @@ export function judgeC4({ scope, models, voided, contrasts, folded }: C4Evidence
   return [
     ...each,
     {
-      ...{ claim: 'C4', part: 'pattern', verdict: conjunction([...findings, ...missing]), rule: rules.pattern, scope },
+      ...{
+        claim: 'C4',
+        part: 'pattern',
+        verdict: conjunction([...findings, ...missing]),
+        rule: c4Rules.pattern,
+        scope,
+      },
       inputs: Object.fromEntries(each.map(({ part, verdict }) => [part, verdict])),
     },
     {
-      ...{ claim: 'C4', part: 'attribution to GQA', verdict: attribution(contrasts), rule: rules.attribution, scope },
+      ...{ claim: 'C4', part: 'attribution to GQA', verdict: attribution(contrasts), rule: c4Rules.attribution, scope },
       inputs: {
         pairs: contrasts.length,
         kernels: folded ? 'heads of a group folded into one matmul' : 'one matmul per head: null by construction',

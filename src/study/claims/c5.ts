@@ -22,7 +22,7 @@ export interface C5Evidence extends Evidence {
 /** Steps after the patch at which a is judged. */
 export const judgedHorizons = [1, 5, 20] as const;
 
-const rules = {
+export const c5Rules = {
   a: 'the residual patch fails: supported if the upper bound of R is at most 0.1 at horizons 1, 5 and 20; contradicted if the lower bound is at least 0.5 at one of them',
   b: 'the cache is the carrier: supported if the lower bound of R for recomputed history is at least 0.8 at the patched step and the next, and D(recomputed, decode) / D(cached, decode) is at most 0.2; contradicted if its upper bound is below 0.5 at one of the two',
   c: 'the cache is the root: contradicted if order-matched decoding with the cache in use differs by 0 while ordinary decoding does not; supported if it keeps at least half of D and b is supported',
@@ -43,7 +43,7 @@ export function judgeC5(evidence: C5Evidence): Verdict[] {
     c: { ordinary: distance?.ordinary ?? null, orderMatched: distance?.orderMatched ?? null, b },
   };
   return (['a', 'b', 'c'] as const).map((part) => ({
-    ...{ claim: 'C5', part, verdict: found[part], rule: rules[part], inputs: inputs[part], scope },
+    ...{ claim: 'C5', part, verdict: found[part], rule: c5Rules[part], inputs: inputs[part], scope },
   }));
 }
 

@@ -52,6 +52,13 @@ export async function resolveStudy(definition: StudyDefinition, source: string):
       `${source}: patching.strategies: found ${JSON.stringify(unknown)}, expected ${names.join(', ')}`,
     );
   }
+  const precisions = policies.map(({ name }) => name);
+  const missing = definition.placebo.precisions?.find((name) => !precisions.includes(name));
+  if (missing !== undefined) {
+    throw new InputError(
+      `${source}: placebo.precisions: found ${JSON.stringify(missing)}, expected ${precisions.join(', ')}`,
+    );
+  }
   const models = new Map<string, OpenedModel>();
   for (const entry of definition.models) {
     const opened = await openModel(entry, definition, policies, kernels, source);

@@ -127,6 +127,7 @@ const schema = z.strictObject({
     .strictObject({
       arms: count.default(19).describe('uncached arms whose sums run in other orders; 0: none'),
       prompts: count.optional().describe('the first so many of each condition; default all'),
+      precisions: z.array(z.string().min(1)).optional().describe('names of half precisions; default all of them'),
     })
     .prefault({})
     .describe('the null of C2 and of suspect flips, for half precision'),

@@ -16,7 +16,7 @@ import type { ConditionOutcome, StudyOutcome } from './types.ts';
 import { studyVerdicts, verdictTable } from './verdicts.ts';
 
 export interface StudyOutcomesOptions {
-  /** All conditions of the study; a unit names its own by place. */
+  /** All conditions of the study; a unit names its own by place, and `index` rises. */
   conditions: readonly Condition[];
 }
 
@@ -55,15 +55,16 @@ export class StudyOutcomes {
    */
   finish(gatesByGroup: GatesByGroup): StudyOutcome {
     this.close();
-    const view = new StudyView(this.records, gatesByGroup);
+    const records = this.withVoided(gatesByGroup);
+    const view = new StudyView(records, gatesByGroup);
     const verdicts = studyVerdicts(view);
     return {
-      conditions: this.withFamilies(this.options.conditions.map((condition) => this.outcome(condition, gatesByGroup))),
+      conditions: this.withFamilies(records.map((record) => this.outcome(record, gatesByGroup))),
       falsification: falsifications(view),
       profiles: view.families().flatMap((family) => view.models(family).flatMap((model) => layerProfile(model) ?? [])),
       verdicts,
       table: verdictTable(verdicts),
-      machine: machineSentence(this.records.map(({ condition }) => condition)),
+      machine: machineSentence(records.map(({ condition }) => condition)),
     };
   }
 
@@ -72,15 +73,25 @@ export class StudyOutcomes {
     this.open = null;
   }
 
-  private outcome(condition: Condition, gatesByGroup: GatesByGroup): ConditionOutcome {
-    const { index, name, model, policy, kernels, strategyName, coupling, padding } = condition;
-    const { failed, notRun, voided } = groupState(gatesByGroup, condition);
-    const record = this.records.find((found) => found.condition.index === index);
+  /** A group whose harness failed may have been spared its units: it still counts as left out. */
+  private withVoided(gatesByGroup: GatesByGroup): ConditionRecord[] {
+    const { conditions } = this.options;
+    const seen = new Set(this.records.map(({ condition }) => condition.index));
+    const spared = conditions.filter(
+      (condition) => !seen.has(condition.index) && groupState(gatesByGroup, condition).voided,
+    );
+    const empty = spared.map((condition) => new OpenCondition(condition).close());
+    return [...this.records, ...empty].sort((a, b) => a.condition.index - b.condition.index);
+  }
+
+  private outcome(record: ConditionRecord, gatesByGroup: GatesByGroup): ConditionOutcome {
+    const { index, name, model, policy, kernels, strategyName, coupling, padding } = record.condition;
+    const { failed, notRun, voided } = groupState(gatesByGroup, record.condition);
     return {
       ...{ index, condition: name, model: model.name, family: model.family },
       ...{ precision: policy.name, kernels: kernels.name, strategy: strategyName, coupling, padding },
       ...{ failedGates: failed, gatesNotRun: notRun },
-      results: voided || !record ? null : conditionResults(record),
+      results: voided ? null : conditionResults(record),
     };
   }
 

@@ -13,7 +13,7 @@ export interface Measured {
 }
 
 export interface StudyOutcome {
-  /** In the order of the study. */
+  /** In the order of the study; a condition without a unit is left out, unless a failed harness gate is why. */
   conditions: ConditionOutcome[];
   /** Half precision against single, by model and kernels. */
   falsification: Falsification[];

@@ -5,6 +5,7 @@
  * one forward over the uncached arm's tokens has the permuted arm's logits of every step up to the first whose token is
  * another one. From there the arm goes on by itself, two rows per step, reading the rows of that forward.
  */
+import { bitEqual } from '../../divergence/counterfactual.ts';
 import type { OperationClass } from '../../graph/kernels.ts';
 import { Arm } from '../../model/arms.ts';
 import type { FloatArray } from '../../model/arrays.ts';
@@ -25,6 +26,8 @@ export interface PlaceboPrompt {
   classes: readonly OperationClass[];
   /** Most new tokens, as of the uncached arm. */
   maxNewTokens: number;
+  /** The uncached arm's logits [d_vocab] of each step: equal ones need no second choice. */
+  logits?: readonly FloatArray[];
   /** Whether a text ends with these new tokens; asked after each. */
   ends(newTokens: readonly number[]): boolean;
 }
@@ -59,7 +62,11 @@ export async function permutedArm(
   const forced = await forcedLogits(executor, arm, prompt, kernel, plan);
   const choose = (logits: FloatArray, step: number) => chooseToken(logits, strategy, { prompt: id, step });
   const theirs = tokens.slice(promptLength);
-  const found = forced.findIndex((logits, step) => choose(logits, step) !== theirs[step]);
+  const isSame = (logits: FloatArray, step: number) => {
+    const plain = prompt.logits?.[step];
+    return plain !== undefined && bitEqual(logits, plain);
+  };
+  const found = forced.findIndex((logits, step) => !isSame(logits, step) && choose(logits, step) !== theirs[step]);
   if (found < 0) return { tokens: theirs, divergedAt: null, logits: forced, forced };
   const own = tokens.slice(0, promptLength + found);
   const logits = forced.slice(0, found + 1);

@@ -26,7 +26,8 @@ export async function measureGates({ settings }: UnitConfig, bench: GroupBench, 
   const [prompt] = job.prompts;
   const gates = await runGates({ checkpoint, policy, kernels, threads, decodeRows, prompt });
   const none: GatesUnit = { kind: 'gates', group: group.index, gates, classes: [], placeboPlan: 'forward' };
-  if (placebo.arms === 0 || !isHalf(group.policy)) return none;
+  const asked = placebo.precisions?.includes(group.policy.name) ?? true;
+  if (placebo.arms === 0 || !asked || !isHalf(group.policy)) return none;
   const plan = standInHolds(policy, gates) ? 'stand-in' : 'recompute';
   const strategy = { kind: 'greedy' } as const;
   const classes = await placeboClasses(executor, job.prompts.map(promptInput), { strategy, steps: placeboSteps, plan });

@@ -2,6 +2,7 @@
 import { openReference } from '../../checkpoint/expand-kv.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import { openOracle } from '../../divergence/oracle.ts';
+import { type References, referencesOf } from '../../divergence/truth-errors.ts';
 import { type Hook, selectHooks } from '../../graph/hooks.ts';
 import { kernelPresets } from '../../graph/kernels.ts';
 import { policies } from '../../graph/rounding.ts';
@@ -22,7 +23,7 @@ export interface GroupBench {
   executor: Executor;
   oracle: Executor | null;
   /** The unrounded checkpoint in single and in double precision; null where the group is one of them. */
-  references: { single: Executor | null; double: Executor | null };
+  references: References;
   specs: readonly { resolved: ResolvedSpec; saved: SavedRuns }[];
   /** One list for all units: sessions are found by it. */
   profileHooks: readonly Hook[];
@@ -65,10 +66,7 @@ export class Workbench {
     this.bench = {
       ...{ group, executor, specs, oracle: openOracle(executor) },
       profileHooks: selectHooks(profileHooks, checkpoint.config),
-      references: {
-        single: policy.default === 'f32' && Object.keys(policy.places).length === 0 ? null : single,
-        double: policy.compute === 'float64' ? null : double,
-      },
+      references: referencesOf(policy, { single, double }),
     };
     return this.bench;
   }

@@ -68,6 +68,32 @@ describe('C3', () => {
     expect(findings({ wideActivations: flips(30, at(0.08, 0.04)) }).d).toBe('not identifiable');
   });
 
+  const ends = (lower: number, upper: number): Estimate => ({ value: (lower + upper) / 2, lower, upper });
+  const half = flips(80, ends(0.1, 0.3));
+  it.each([
+    ['a', { half, single: flips(0, ends(0, 0.01)) }, 'supported'],
+    ['a', { half, single: flips(0, ends(0, 0.0101)) }, 'not identifiable'],
+    ['b', { decades: { kl: ends(7.5, 8.5) } }, 'supported'],
+    ['b', { decades: { kl: ends(7.5, 8.51) } }, 'not identifiable'],
+    ['b', { decades: { kl: ends(7, 7.49) } }, 'contradicted'],
+    ['b', { decades: { kl: ends(7, 7.5) } }, 'not identifiable'],
+    ['c', { orderMatched: { steps: 999, differingElements: 0 } }, 'not identifiable'],
+    ['c', { orderMatched: { steps: 1_000, differingElements: 0 } }, 'supported'],
+    ['d', { half, wideActivations: flips(0, ends(0, 0.01)) }, 'supported'],
+    ['d', { half, wideActivations: flips(0, ends(0, 0.0101)) }, 'not identifiable'],
+    ['d', { half, wideActivations: flips(60, ends(0.15, 0.3)) }, 'contradicted'],
+    ['d', { half, wideActivations: flips(60, ends(0.1499, 0.3)) }, 'not identifiable'],
+  ] as const)('thresholds of %s: %o', (part, changes, expected) => {
+    expect(findings(changes)[part]).toBe(expected);
+  });
+
+  it('what was not run leaves open what rests on it', () => {
+    expect(findings({ single: null, decades: {} })).toMatchObject({
+      ...{ a: 'not identifiable', b: 'not identifiable', d: 'supported', 'sole cause': 'not identifiable' },
+    });
+    expect(findings({ wideActivations: null })).toMatchObject({ a: 'supported', d: 'not identifiable' });
+  });
+
   it('says "not identifiable" where a gate it rests on failed', () => {
     expect(findings({ failedGates: ['null'] })).toMatchObject({ a: 'supported', c: 'not identifiable' });
     expect(findings({ failedGates: ['prefix'] })).toMatchObject({ c: 'not identifiable', d: 'not identifiable' });

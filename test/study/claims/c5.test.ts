@@ -44,6 +44,29 @@ describe('C5', () => {
     expect(findings({ distance: { ordinary: 0, orderMatched: 0 } }).c).toBe('not identifiable');
   });
 
+  it('c: open where order-matched decoding was not run', () => {
+    expect(findings({ distance: null })).toMatchObject({ b: 'supported', c: 'not identifiable' });
+  });
+
+  const ends = (lower: number, upper: number): Estimate => ({ value: (lower + upper) / 2, lower, upper });
+  const residual = (estimate: Estimate) => curve([1, at(0)], [5, estimate], [20, at(0)]);
+  it.each([
+    ['a', { residual: residual(ends(0, 0.1)) }, 'supported'],
+    ['a', { residual: residual(ends(0, 0.101)) }, 'not identifiable'],
+    ['a', { residual: residual(ends(0.5, 0.9)) }, 'contradicted'],
+    ['a', { residual: residual(ends(0.499, 0.9)) }, 'not identifiable'],
+    ['b', { history: curve([0, ends(0.8, 1)], [1, ends(0.8, 1)]) }, 'supported'],
+    ['b', { history: curve([0, ends(0.8, 1)], [1, ends(0.799, 1)]) }, 'not identifiable'],
+    ['b', { history: curve([0, ends(0.8, 1)], [1, ends(0.1, 0.499)]) }, 'contradicted'],
+    ['b', { history: curve([0, ends(0.8, 1)], [1, ends(0.1, 0.5)]) }, 'not identifiable'],
+    ['b', { recomputedDecodeShare: at(0.2) }, 'supported'],
+    ['b', { recomputedDecodeShare: at(0.201) }, 'not identifiable'],
+    ['c', { distance: { ordinary: 40, orderMatched: 20 } }, 'supported'],
+    ['c', { distance: { ordinary: 40, orderMatched: 19.9 } }, 'not identifiable'],
+  ] as const)('thresholds of %s: %o', (part, changes, expected) => {
+    expect(findings(changes)[part]).toBe(expected);
+  });
+
   it('says "not identifiable" where the null gate failed', () => {
     expect(findings({ failedGates: ['null'] })).toEqual({
       ...{ a: 'supported', b: 'not identifiable', c: 'not identifiable' },

@@ -9,10 +9,10 @@ import type { FloatArray } from '../../../src/model/arrays.ts';
 import { captureNothing, Executor, type StepKernel } from '../../../src/model/executor.ts';
 import { forward } from '../../../src/model/plans.ts';
 import { chooseToken, type Strategy } from '../../../src/model/sampling/index.ts';
-import { permutedKernel } from '../../../src/patching/nulls/placebo.ts';
 import { checkPlacebo, type PlaceboArmsRequest, placeboArms } from '../../../src/study/placebo/index.ts';
 import { placeboBytes } from '../../../src/study/placebo/placebo-bytes.ts';
 import { placeboClasses } from '../../../src/study/placebo/placebo-classes.ts';
+import { placeboKernel } from '../../../src/study/placebo/placebo-kernel.ts';
 import { binUpper, driftBin } from '../../../src/study/unit/unit-summary.ts';
 import { executorOptions } from '../../divergence/planted.ts';
 import { removeCheckpoint, type TinyOptions, writeTinyCheckpoint } from '../../tiny-checkpoint.ts';
@@ -88,7 +88,7 @@ async function expected(executor: Executor, of: PlaceboArmsRequest) {
     ...{ tokens: [], divergedAt: [], leans: [] },
   };
   for (const seed of of.seeds) {
-    const kernel = permutedKernel(executor.kernels, of.classes, seed);
+    const kernel = placeboKernel(executor.kernels, of.classes, seed);
     const arm = await honestArm(executor, kernel, prompt, of);
     const own = arm.tokens.slice(prompt.length);
     const at = theirs.findIndex((token, step) => token !== own[step]);
@@ -237,6 +237,20 @@ describe('classes', () => {
     expect(found).toEqual(operationClasses.filter((name) => found.includes(name)));
     for (const name of ['qkv', 'o', 'mlp', 'head']) expect(found).toContain(name);
     expect(await placeboClasses(executor, [], { strategy: { kind: 'greedy' }, steps: 5 })).toEqual([]);
+  });
+
+  test('that change one element of thousands after rounding are found on a few steps', async () => {
+    for (const { dir } of embeddedModels()) {
+      const executor = await open(dir, 'bf16', 'ort');
+      const tokens = Array.from({ length: 24 }, (_, i) => 1 + ((i * 37) % 500));
+      const input = { id: 'a', index: 0, tokens, continuation: null };
+      const found = await placeboClasses(executor, [input], {
+        strategy: { kind: 'greedy' },
+        steps: 4,
+        ignoreEos: true,
+      });
+      expect(found).toEqual(['scores', 'values']);
+    }
   });
 
   test('weights of stages that are permuted are counted once per seed', async () => {

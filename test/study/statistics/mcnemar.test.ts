@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { exactMcNemar, holm, smallestP } from '../../../src/study/statistics/mcnemar.ts';
+import { exactMcNemar, holm, neededDiscordant, smallestP } from '../../../src/study/statistics/mcnemar.ts';
 
 describe('exact McNemar', () => {
   it.each([
@@ -23,6 +23,19 @@ describe('exact McNemar', () => {
 
   it('its smallest p is what all pairs on one side give', () => {
     for (const n of [1, 2, 6, 10]) expect(smallestP(n)).toBeCloseTo(exactMcNemar({ first: 0, second: n }), 12);
+  });
+});
+
+describe('power', () => {
+  it.each([
+    // 2^-5 ≤ 0.05 < 2^-4; 2^-8 ≤ 0.05/9 < 2^-7; 2^-10 ≤ 0.05/36 < 2^-9.
+    [1, 6],
+    [9, 9],
+    [36, 11],
+  ])('a family of %i needs %i discordant pairs', (conditions, needed) => {
+    expect(neededDiscordant(conditions)).toBe(needed);
+    expect(smallestP(needed)).toBeLessThanOrEqual(0.05 / conditions);
+    expect(smallestP(needed - 1)).toBeGreaterThan(0.05 / conditions);
   });
 });
 

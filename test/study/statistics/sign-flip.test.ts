@@ -13,13 +13,39 @@ describe('sign-flip test', () => {
     expect(signFlipTest([0, 1, 0, 1, 0], 0)).toMatchObject({ informative: 2, p: 0.5 });
   });
 
-  it('sampled p agrees with the normal approximation', () => {
+  it('whole differences are exact, however many', () => {
+    // 100 fair coins, 62 or more on one side: twice Σ C(100, k) / 2^100, k ≥ 62.
     const differences = Array.from({ length: 100 }, (_, i) => (i < 62 ? 1 : -1));
-    const { p, exact } = signFlipTest(differences, 7, 40_000);
+    const { p, exact } = signFlipTest(differences, 7);
+    expect(exact).toBe(true);
+    expect(p).toBeCloseTo(0.020978735677851718, 14);
+  });
+
+  it('sums of different sizes: every pattern counted by hand, and by convolution', () => {
+    const few = [3, -2, 2, 1, 1, -5, 4];
+    let extreme = 0;
+    for (let pattern = 0; pattern < 2 ** few.length; pattern++) {
+      const sum = few.reduce((total, value, i) => total + ((pattern >> i) & 1 ? value : -value), 0);
+      if (Math.abs(sum) >= 4) extreme += 1;
+    }
+    expect(signFlipTest(few, 0)).toMatchObject({ p: extreme / 2 ** few.length, sum: 4, exact: true });
+  });
+
+  it('without a difference p is 1', () => {
+    expect(signFlipTest([0, 0], 0)).toEqual({ p: 1, sum: 0, informative: 0, exact: true });
+  });
+
+  it('sampled p agrees with the exact one', () => {
+    // Not whole, so that patterns are drawn; the scale changes nothing.
+    const whole = Array.from({ length: 100 }, (_, i) => (i < 62 ? 1 : -1));
+    const { p, exact } = signFlipTest(
+      whole.map((value) => value * 0.5),
+      7,
+      40_000,
+    );
     expect(exact).toBe(false);
-    // Sum 24, z with continuity correction (24 − 1) / 10 = 2.3: p ≈ 0.0214.
-    expect(p).toBeGreaterThan(0.018);
-    expect(p).toBeLessThan(0.025);
+    // Standard error 0.0007.
+    expect(Math.abs(p - signFlipTest(whole, 0).p)).toBeLessThan(0.003);
   });
 
   it('is the same for the same seed', () => {

@@ -1,0 +1,398 @@
+/** From units to verdicts: what a study has to look like for each of them. */
+import { describe, expect, it } from 'vitest';
+import { kernelPresets, namedKernels } from '../../../src/graph/kernels.ts';
+import { policies, type RoundingPolicy } from '../../../src/graph/rounding.ts';
+import type { Condition } from '../../../src/study/definition/condition.ts';
+import type { StudyOutcome } from '../../../src/study/outcome/types.ts';
+import { type CellSums, driftBin, type UnitSummary } from '../../../src/study/unit/unit-summary.ts';
+import {
+  answers,
+  condition,
+  diverging,
+  gemma,
+  layer,
+  llama,
+  mistral,
+  outcome,
+  sampled,
+  times,
+  unit,
+} from '../unit-fixture.ts';
+
+type Changes = Parameters<typeof unit>[2];
+const prompts = (at: Condition, count: number, make: (index: number) => Changes) =>
+  times(count, (i) => unit(at, i, make(i)));
+const found = ({ verdicts }: StudyOutcome, claim: string, part: string, model: string | null = null) =>
+  verdicts.find((each) => each.claim === claim && each.part === part && each.model === model)!;
+const finding = (study: StudyOutcome, claim: string, part: string, model: string | null = null) =>
+  found(study, claim, part, model).verdict;
+
+/** 1,000 drifts of at most 0.01 logits. */
+const quiet: UnitSummary['placebo'] = { correct: [], divergedAt: [], drift: [[driftBin(0.01), 1_000]] };
+
+describe('C1 from units', () => {
+  const at = condition(0);
+  const study = (make: (index: number) => Changes, count = 100) => outcome([at], prompts(at, count, make));
+  const honest = (i: number): Changes => ({ ...diverging(2 + (i % 5), 0.001), placebo: quiet });
+
+  it('is supported where all texts part at margins that rounding reaches', () => {
+    expect(finding(study(honest), 'C1', 'overall')).toBe('supported');
+    expect(finding(study(honest, 58), 'C1', 'overall')).toBe('not identifiable');
+  });
+
+  it('a fault planted in 2 % of the prompts makes suspects, and C1 is not supported', () => {
+    const planted = study((i) => (i % 50 === 0 ? { ...diverging(4, 1.7), placebo: quiet, planted: true } : honest(i)));
+    expect(finding(planted, 'C1', 'overall')).toBe('not identifiable');
+    const [{ results }] = planted.conditions;
+    expect(results).toMatchObject({ planted: 2, firstDivergence: { suspects: 2 } });
+    expect(results!.firstDivergence.widest.slice(0, 3).map(({ suspect, planted: own }) => [suspect, own])).toEqual([
+      [true, true],
+      [true, true],
+      [false, false],
+    ]);
+    expect(found(planted, 'C1', 'overall').scope).toContain('faults planted in 2 of the prompts');
+  });
+
+  it('is open without a placebo, and contradicted by one equal text', () => {
+    expect(
+      finding(
+        study((i) => ({ ...honest(i), placebo: null })),
+        'C1',
+        'overall',
+      ),
+    ).toBe('not identifiable');
+    const equal = study((i) => (i === 7 ? { answers: answers({ stop: 'end' }), placebo: quiet } : honest(i)));
+    expect(finding(equal, 'C1', 'overall')).toBe('contradicted');
+  });
+
+  it('independent draws diverge trivially, and are said to', () => {
+    const apart = condition(0, { ...sampled(), coupling: 'independent' });
+    const study = outcome([apart], prompts(apart, 100, honest));
+    expect(finding(study, 'C1', 'overall')).toBe('not identifiable');
+    expect(found(study, 'C1', `condition ${apart.name}`, llama.name)).toMatchObject({
+      ...{ condition: apart.name, inputs: { coupling: 'independent' } },
+    });
+  });
+});
+
+describe('C2 from units', () => {
+  const strategies = [{}, sampled(), { ...sampled(), strategyName: 't0.7' }];
+  const conditions = [llama, mistral, gemma].flatMap((model, m) =>
+    strategies.map((strategy, s) => condition(3 * m + s, { model, ...strategy })),
+  );
+  /** In every condition another 3 of 60 prompts are solved by the better arm alone. */
+  const study = (better: (at: Condition) => 'cached' | 'uncached' | null, placebo = 0) =>
+    outcome(
+      conditions,
+      conditions.flatMap((at) =>
+        prompts(at, 60, (i) => {
+          const own = Math.floor(i / 3) === at.index;
+          const arm = own ? better(at) : null;
+          const right = arm === null ? {} : { [arm]: true, [arm === 'cached' ? 'uncached' : 'cached']: false };
+          const base = { cached: true, uncached: true, ...right };
+          // So many of the prompts are solved by a placebo where the uncached arm fails.
+          const correct = times(19, () => (own && i % 3 < placebo ? true : base.uncached));
+          return { answers: answers(base), placebo: { correct, divergedAt: [], drift: [] } };
+        }),
+      ),
+    );
+
+  it('is supported by a direction in 8 of 9 conditions that the placebo does not show', () => {
+    const clear = study(({ index }) => (index === 4 ? 'uncached' : 'cached'));
+    expect(found(clear, 'C2', 'direction')).toMatchObject({
+      ...{ verdict: 'supported', headline: true },
+      inputs: { Σs: 21, promptsThatDiffer: 27, positive: 8, conditions: 9, neededDiscordant: 9, placeboSeeds: 19 },
+    });
+  });
+
+  it('is open where the placebo goes as far: 3 prompts in each condition', () => {
+    const clear = study(() => 'cached', 3);
+    expect(finding(clear, 'C2', 'direction')).toBe('not identifiable');
+    expect(found(clear, 'C2', 'direction').inputs).toMatchObject({ Σs: 27, 'placebo.q95': 27 });
+  });
+
+  it('is open with 7 of 9, contradicted the other way round', () => {
+    expect(
+      finding(
+        study(({ index }) => (index < 2 ? 'uncached' : 'cached')),
+        'C2',
+        'direction',
+      ),
+    ).toBe('not identifiable');
+    expect(
+      finding(
+        study(() => 'uncached'),
+        'C2',
+        'direction',
+      ),
+    ).toBe('contradicted');
+  });
+
+  it('is contradicted by equal accuracy to a point, open where no prompt differs', () => {
+    // 6 of 540 pairs differ, half of them each way: 1.645 √6 / 540 is 0.7 points.
+    const equal = study(({ index }) => (index < 2 ? (index % 2 ? 'cached' : 'uncached') : null));
+    expect(found(equal, 'C2', 'direction')).toMatchObject({ verdict: 'contradicted', inputs: { Σs: 0 } });
+    expect(
+      finding(
+        study(() => null),
+        'C2',
+        'direction',
+      ),
+    ).toBe('not identifiable');
+  });
+
+  it('says which conditions are untestable', () => {
+    const { inputs } = found(
+      study(() => 'cached'),
+      'C2',
+      'direction',
+    );
+    expect(String(inputs.untestable).split(', ')).toHaveLength(9);
+  });
+});
+
+/** Activations in single precision, weights as in fp16. */
+const wide: RoundingPolicy = {
+  ...{ name: 'anything', compute: 'float32', default: 'f32' },
+  places: { weights: 'f16', rotary_table: 'f16', logits: 'f32' },
+};
+
+describe('C3 from units', () => {
+  const precisions = [policies.fp16, policies.fp32, wide];
+  const conditions = precisions.flatMap((policy, i) =>
+    [llama, mistral].map((model, m) => condition(2 * i + m, { policy, model })),
+  );
+  const matched = { steps: 20, differingElements: 0, distance: 0 };
+  const study = (
+    change: (at: Condition, index: number) => Changes = () => ({}),
+    use: readonly Condition[] = conditions,
+    failed: Record<number, string[]> = {},
+  ) =>
+    outcome(
+      use,
+      use.flatMap((at) =>
+        prompts(at, 60, (i) => {
+          const half = at.policy === policies.fp16;
+          const sums = { l2Centred: half ? 0.1 : 1e-4, kl: half ? 1e-4 : 1e-12 };
+          return { sums, ...(half ? { ...diverging(), orderMatched: matched } : {}), ...change(at, i) };
+        }),
+      ),
+      failed,
+    );
+
+  it('finds control and wide activations by what they round, and supports every part', () => {
+    const whole = study();
+    for (const model of [llama.name, mistral.name, null]) {
+      for (const part of ['a', 'b', 'c', 'd', 'sole cause']) {
+        expect(finding(whole, 'C3', part, model)).toBe('supported');
+      }
+    }
+    expect(found(whole, 'C3', 'b', llama.name).inputs).toMatchObject({
+      ...{ logits_l2_centred: expect.closeTo(3, 9), kl: expect.closeTo(8, 9) },
+    });
+    expect(found(whole, 'C3', 'a', llama.name).scope).toBe('tiny-llama; 60 prompts; fp16; ort; control fp32');
+    expect(found(whole, 'C3', 'sole cause').headline).toBe(true);
+  });
+
+  it('judges half precisions only', () => {
+    expect(new Set(study().verdicts.map(({ precision }) => precision))).toEqual(new Set(['fp16']));
+  });
+
+  it('one flip in single precision in one model contradicts it, an exact tie does not', () => {
+    const flipping = (tie: boolean) =>
+      study((at, i) =>
+        at.policy === policies.fp32 && at.model === mistral && i === 3 ? diverging(2, 0, { tie }) : {},
+      );
+    expect(finding(flipping(false), 'C3', 'a')).toBe('contradicted');
+    expect(finding(flipping(false), 'C3', 'a', llama.name)).toBe('supported');
+    expect(finding(flipping(true), 'C3', 'a')).toBe('not identifiable');
+  });
+
+  it('is open without a control, without wide activations, and under other kernels', () => {
+    expect(finding(study(undefined, conditions.slice(0, 2)), 'C3', 'a')).toBe('not identifiable');
+    const narrow = study(undefined, conditions.slice(0, 4));
+    expect([finding(narrow, 'C3', 'a'), finding(narrow, 'C3', 'd')]).toEqual(['supported', 'not identifiable']);
+    const other = conditions.map((at) =>
+      at.policy === policies.fp32
+        ? condition(at.index, { ...at, name: `x${at.index}`, kernels: kernelPresets.folded })
+        : at,
+    );
+    expect(finding(study(undefined, other), 'C3', 'a')).toBe('not identifiable');
+  });
+
+  it('wide activations that flip as often contradict d', () => {
+    expect(
+      finding(
+        study((at) => (at.policy === wide ? diverging() : {})),
+        'C3',
+        'd',
+      ),
+    ).toBe('contradicted');
+  });
+
+  it('a differing element of order-matched decoding contradicts c', () => {
+    const off = study((at, i) =>
+      at.index === 0 && i === 5 ? { orderMatched: { steps: 20, differingElements: 1, distance: 0 } } : {},
+    );
+    expect([finding(off, 'C3', 'c', llama.name), finding(off, 'C3', 'sole cause')]).toEqual([
+      'contradicted',
+      'contradicted',
+    ]);
+  });
+
+  it('independent draws are no evidence on flips', () => {
+    const apart = [policies.fp16, policies.fp32].map((policy, i) =>
+      condition(6 + i, { ...sampled(), strategyName: 't1.0-unkeyed', policy, coupling: 'independent' }),
+    );
+    const mixed = study((at) => (at.coupling === 'independent' ? diverging(2, 3) : {}), [...conditions, ...apart]);
+    expect(finding(mixed, 'C3', 'a')).toBe('supported');
+  });
+
+  it('a failed null gate leaves c open, in that model only', () => {
+    const doubted = study(undefined, conditions, { 0: ['null'] });
+    expect(finding(doubted, 'C3', 'c', llama.name)).toBe('not identifiable');
+    expect(finding(doubted, 'C3', 'c', mistral.name)).toBe('supported');
+    expect(finding(doubted, 'C3', 'c')).toBe('not identifiable');
+  });
+
+  it('says what mechanism is left: sums in single precision, or partial sums in 16 bits', () => {
+    expect(found(study(), 'C3', 'sole cause', llama.name).inputs.mechanism).toMatch(/^fp32 reordering/);
+    const kernels = namedKernels('split-k:2:storage')!;
+    const split = study(
+      undefined,
+      conditions.map((at) => condition(at.index, { ...at, name: `s${at.index}`, kernels })),
+    );
+    expect(found(split, 'C3', 'sole cause', llama.name).inputs.mechanism).toMatch(/16 bits/);
+    expect(found(split, 'C3', 'a', llama.name).scope).toContain('split-k:2:storage (emulated in the graph)');
+  });
+
+  it('the falsification stands beside what rounding alone predicts: 13 and 26 bits', () => {
+    const { falsification } = study();
+    expect(falsification.map(({ model, control }) => [model, control])).toEqual([
+      ['tiny-llama', 'fp32'],
+      ['tiny-mistral', 'fp32'],
+    ]);
+    expect(falsification[0]).toMatchObject({
+      ...{ l2: { value: expect.closeTo(3, 9) }, kl: { value: expect.closeTo(8, 9) }, prompts: 60 },
+      predicted: { linear: expect.closeTo(3.913, 3), quadratic: expect.closeTo(7.827, 3), powersOfTwo: [13, 26] },
+    });
+  });
+
+  it('bf16 is predicted to lie 16 bits above single precision, and needs wide activations of its own', () => {
+    const bf16 = conditions.map((at) =>
+      at.policy === policies.fp16 ? condition(at.index, { model: at.model, policy: policies.bf16 }) : at,
+    );
+    const found16 = study((at) => (at.policy === policies.bf16 ? diverging() : {}), bf16);
+    expect(found16.falsification[0].predicted.powersOfTwo).toEqual([16, 32]);
+    expect(finding(found16, 'C3', 'd')).toBe('not identifiable');
+  });
+});
+
+describe('C4 from units', () => {
+  const models = [llama, mistral, gemma];
+  const profiles = {
+    'tiny-llama': [0.1, 0.1, 0.1, 0.1],
+    'tiny-mistral': [0.9, 0.1, 0.2, 0.3],
+    'tiny-gemma': [0.2, 0.2, 0.3, 0.2],
+    'tiny-mistral (expanded KV)': [0.2, 0.2, 0.2, 0.2],
+  };
+  const conditions = models.map((model, i) => condition(i, { model }));
+  const study = (change: Partial<Record<string, number[]>> = {}, use: readonly Condition[] = conditions) =>
+    outcome(
+      use,
+      use.flatMap((at) => {
+        const profile = { ...profiles, ...change }[at.model.name as keyof typeof profiles] as number[];
+        return prompts(at, 12, (i) => ({
+          layers: [
+            layer(-1, null),
+            ...profile.map((added, l) => layer(l, added * (1 + (i % 3) / 100))),
+            layer(profile.length, null),
+          ],
+        }));
+      }),
+    );
+
+  it('S and U are those of the mean profile, the embedding and the final norm left out', () => {
+    const { profiles: shown } = study();
+    expect(shown.map(({ model, prompts: count }) => [model, count])).toEqual(models.map(({ name }) => [name, 12]));
+    // 0.9 over the median of 0.1, 0.2 and 0.3.
+    expect(shown[1].sharpness!.value).toBeCloseTo(4.5, 12);
+    expect(shown[1].added.map(({ layer: at }) => at)).toEqual([0, 1, 2, 3]);
+    expect(shown[2].unevenness!.value).toBeCloseTo(1.5, 12);
+  });
+
+  it('is supported by a sharp first layer in grouped-query models and an even one in Gemma', () => {
+    expect(finding(study(), 'C4', 'pattern')).toBe('supported');
+    expect(finding(study(), 'C4', `sharp at the first layer: ${mistral.name}`, mistral.name)).toBe('supported');
+    expect(finding(study({ 'tiny-mistral': [0.1, 0.1, 0.2, 0.3] }), 'C4', 'pattern')).toBe('contradicted');
+    expect(finding(study({ 'tiny-gemma': [0.9, 0.1, 0.2, 0.1] }), 'C4', 'pattern')).toBe('contradicted');
+  });
+
+  it('is open where the median layer adds nothing', () => {
+    const zero = study({ 'tiny-mistral': [0.9, 0, 0, 0.1] });
+    expect(zero.profiles[1].sharpness).toBeNull();
+    expect(finding(zero, 'C4', 'pattern')).toBe('not identifiable');
+  });
+
+  it('attribution needs the expanded twin, and kernels that fold', () => {
+    const twin = { ...mistral, name: 'tiny-mistral (expanded KV)', kvHeads: mistral.heads };
+    const with4 = (kernels = kernelPresets.ort) =>
+      [...models, twin].map((model, i) => condition(i, { model, kernels }));
+    expect(finding(study(), 'C4', 'attribution to GQA')).toBe('not identifiable');
+    expect(finding(study({}, with4()), 'C4', 'attribution to GQA')).toBe('not identifiable');
+    const folded = study({}, with4(kernelPresets.folded));
+    expect(finding(folded, 'C4', 'attribution to GQA')).toBe('supported');
+    // The twin is a contrast, not a model of the pattern.
+    expect(finding(folded, 'C4', 'pattern')).toBe('supported');
+    const stays = study({ 'tiny-mistral (expanded KV)': [0.9, 0.1, 0.2, 0.3] }, with4(kernelPresets.folded));
+    expect(finding(stays, 'C4', 'attribution to GQA')).toBe('contradicted');
+  });
+});
+
+describe('C5 from units', () => {
+  const at = condition(0);
+  const cell = (changes: Partial<CellSums>): CellSums => ({
+    ...{ spec: 'two-by-two', history: 'recomputed', kernel: 'decode', hook: 'none', horizon: 0, cells: 1 },
+    ...{ base: 1, patched: 0.1, vacuous: 0, byConstruction: 0, harmful: 0, exact: 0, ...changes },
+  });
+  const cells = [
+    ...[0, 1].map((horizon) => cell({ horizon })),
+    // What must not be read: other cells of the 2×2, and its patches.
+    cell({ history: 'cached', kernel: 'prefill', patched: 0.9 }),
+    cell({ hook: 'blocks.0.hook_resid_pre', patched: 0.9 }),
+    ...[0, 1, 5, 20].map((horizon) =>
+      cell({ spec: 'residual', history: 'cached', hook: '*.hook_resid_pre', horizon, patched: 0.99 }),
+    ),
+    cell({ spec: 'residual', history: 'cached', horizon: 1, patched: 0 }),
+  ];
+  const study = (change: Changes = {}) =>
+    outcome(
+      [at],
+      prompts(at, 10, () => ({
+        ...{ cells, sums: { l2Centred: 4 }, orderMatched: { steps: 10, differingElements: 0, distance: 0 } },
+        ...change,
+      })),
+    );
+
+  it('tells a carrier from a root', () => {
+    const carrying = study();
+    expect(['a', 'b', 'c'].map((part) => finding(carrying, 'C5', part))).toEqual([
+      ...['supported', 'supported', 'contradicted'],
+    ]);
+    expect(found(carrying, 'C5', 'a', llama.name).inputs['R@5']).toBeCloseTo(0.01, 12);
+    expect(found(carrying, 'C5', 'c', llama.name).inputs).toMatchObject({ ordinary: 0.4, orderMatched: 0 });
+    expect(found(carrying, 'C5', 'c').headline).toBe(true);
+  });
+
+  it('order-matched distance is set against ordinary decoding of the same prompts, per step', () => {
+    const root = study({ orderMatched: { steps: 5, differingElements: 9, distance: 1 } });
+    // 1/5 per step against 4/10 per step: half is kept.
+    expect(finding(root, 'C5', 'c')).toBe('supported');
+    expect(finding(study({ orderMatched: null }), 'C5', 'c')).toBe('not identifiable');
+  });
+
+  it('is open without patched cells', () => {
+    const bare = study({ cells: null });
+    expect(['a', 'b'].map((part) => finding(bare, 'C5', part))).toEqual(['not identifiable', 'not identifiable']);
+  });
+});
