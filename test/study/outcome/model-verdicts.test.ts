@@ -109,7 +109,7 @@ describe('C3 from units', () => {
   });
 
   it('independent draws are no evidence on flips', () => {
-    const apart = [policies.fp16, policies.fp32].map((policy, i) =>
+    const apart = precisions.map((policy, i) =>
       condition(6 + i, { ...sampled(), strategyName: 't1.0-unkeyed', policy, coupling: 'independent' }),
     );
     const mixed = study((at) => (at.coupling === 'independent' ? diverging(2, 3) : {}), [...conditions, ...apart]);
@@ -210,8 +210,11 @@ describe('C4 from units', () => {
     expect(finding(study({}, with4()), 'C4', 'attribution to GQA')).toBe('not identifiable');
     const folded = study({}, with4(kernelPresets.folded));
     expect(finding(folded, 'C4', 'attribution to GQA')).toBe('supported');
-    // The twin is a contrast, not a model of the pattern.
+    // The twin is a contrast, not a model of the pattern; nor is one of Gemma, however uneven.
     expect(finding(folded, 'C4', 'pattern')).toBe('supported');
+    const uneven = { ...gemma, name: 'tiny-gemma (expanded KV)', kvHeads: gemma.heads };
+    const twins = [...models, uneven].map((model, i) => condition(i, { model }));
+    expect(finding(study({ [uneven.name]: [0.9, 0.1, 0.1, 0.1] }, twins), 'C4', 'pattern')).toBe('supported');
     const stays = study({ 'tiny-mistral (expanded KV)': [0.9, 0.1, 0.2, 0.3] }, with4(kernelPresets.folded));
     expect(finding(stays, 'C4', 'attribution to GQA')).toBe('contradicted');
   });
