@@ -58,7 +58,8 @@ export function bootstrap(
     if (value !== null) values.push(value);
   }
   if (values.length === 0) return null;
-  return { low: quantile(values, (1 - level) / 2), high: quantile(values, (1 + level) / 2) };
+  const sorted = Array.from(Float64Array.from(values).sort());
+  return { low: quantile(sorted, (1 - level) / 2), high: quantile(sorted, (1 + level) / 2) };
 }
 
 /** Draws of the last few sizes: a study takes hundreds of intervals of equally many prompts, and drawing costs more than summing. */

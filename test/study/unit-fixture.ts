@@ -5,7 +5,7 @@ import { policies } from '../../src/graph/rounding.ts';
 import type { Condition, StudyModel } from '../../src/study/definition/condition.ts';
 import { gateGroup } from '../../src/study/outcome/gate-groups.ts';
 import { StudyOutcomes } from '../../src/study/outcome/study-outcomes.ts';
-import type { StudyOutcome } from '../../src/study/outcome/types.ts';
+import type { StudyOutcome, StudyVerdict } from '../../src/study/outcome/types.ts';
 import type { Answer, LayerSums, StepSums, StopReason, UnitSummary } from '../../src/study/unit/unit-summary.ts';
 
 export const llama: StudyModel = { name: 'tiny-llama', family: 'llama', heads: 4, kvHeads: 4, layers: 3 };
@@ -118,3 +118,20 @@ export function outcome(
 /** A range as an array. */
 export const times = <Value>(count: number, make: (index: number) => Value): Value[] =>
   Array.from({ length: count }, (_, index) => make(index));
+
+/** What changes in a unit. */
+export type UnitChanges = Parameters<typeof unit>[2];
+
+/** Units of the first prompts under one condition. */
+export const prompts = (at: Condition, count: number, make: (index: number) => UnitChanges): UnitSummary[] =>
+  times(count, (i) => unit(at, i, make(i)));
+
+/** The verdict on one part of a claim, of one model or over all. */
+export const verdictOn = (
+  { verdicts }: StudyOutcome,
+  claim: string,
+  part: string,
+  model: string | null = null,
+): StudyVerdict => verdicts.find((each) => each.claim === claim && each.part === part && each.model === model)!;
+export const finding = (study: StudyOutcome, claim: string, part: string, model: string | null = null) =>
+  verdictOn(study, claim, part, model).verdict;

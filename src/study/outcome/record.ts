@@ -1,11 +1,5 @@
 /** What is kept of a unit once its condition is complete: sums per prompt, no list that grows with the steps. */
-import {
-  type AnswerArm,
-  answerArms,
-  type FlipSummary,
-  type StopReason,
-  type UnitSummary,
-} from '../unit/unit-summary.ts';
+import type { AnswerArm, FlipSummary, StopReason, UnitSummary } from '../unit/unit-summary.ts';
 
 /** Flips of one prompt, teacher-forced. */
 export interface FlipCounts {
@@ -35,14 +29,16 @@ export interface PromptRecord extends Kept {
 /** The record of a unit. */
 export function recordOf(unit: UnitSummary): PromptRecord {
   const { flips, margins: _, shifts: __, answers, placebo, ...kept } = unit;
-  const correct = Object.fromEntries(
-    answerArms.map((arm) => [arm, answers.find((answer) => answer.arm === arm)?.correct ?? null]),
-  ) as Record<AnswerArm, boolean | null>;
+  const judged = (arm: AnswerArm) => answers.find((answer) => answer.arm === arm)?.correct ?? null;
   return {
     ...kept,
     flips: countFlips(flips),
     ...textEnd(unit),
-    correct,
+    correct: {
+      cached: judged('cached'),
+      uncached: judged('uncached'),
+      'order-matched': judged('order-matched'),
+    },
     placebo: placebo && {
       correct: placebo.correct,
       texts: placebo.divergedAt.length,

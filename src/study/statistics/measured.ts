@@ -17,7 +17,9 @@ export interface RatioUnit {
 export function measuredRatio(units: readonly RatioUnit[]): Measured | null {
   const bottom = units.reduce((total, unit) => total + unit.bottom, 0);
   const top = units.reduce((total, unit) => total + unit.top, 0);
-  if (!(bottom > 0) || !Number.isFinite(top / bottom)) return null;
+  // Unit by unit: a number that a journal could not hold comes back as null, which adds up as 0.
+  const finite = units.every((unit) => Number.isFinite(unit.top) && Number.isFinite(unit.bottom));
+  if (!finite || !(bottom > 0) || !Number.isFinite(top / bottom)) return null;
   return withInterval(top / bottom, bootstrapRatio(units));
 }
 

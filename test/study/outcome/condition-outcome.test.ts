@@ -183,6 +183,10 @@ describe('drift', () => {
     expect(drift.kl!.lower!).toBeLessThan(0.025);
     expect(reference.oracle).toMatchObject({ closer: 'uncached', ratio: { value: 2 }, prompts: 6, steps: 60 });
     expect(reference.single).toBeNull();
+    const nearer = results(
+      times(6, (i) => unit(greedy, i, { sums: { single: { cached: 1, uncached: 2 + (i % 2) } } })),
+    );
+    expect(nearer.reference.single!.closer).toBe('cached');
   });
 
   it('neither arm is closer where the ratio’s interval holds 1', () => {
@@ -199,7 +203,9 @@ describe('drift', () => {
 
   it('layers: root mean square, share of equal steps, and what each part makes of it', () => {
     const { layers } = results([
-      unit(greedy, 0, { layers: [layer(-1, null, { equal: 10 }), layer(0, 0.3, { viaHistory: 1, relL2Squared: 40 })] }),
+      unit(greedy, 0, {
+        layers: [layer(-1, null, { equal: 10 }), layer(0, 0.3, { viaHistory: 1, relL2: 4, relL2Squared: 40 })],
+      }),
       unit(greedy, 1, { layers: [layer(-1, null, { equal: 10 }), layer(0, 0.1, { viaHistory: 1, relL2Squared: 40 })] }),
       unit(greedy, 2),
     ]);
@@ -207,6 +213,7 @@ describe('drift', () => {
       [-1, 2, 1, 0],
       [0, 2, 0, 2],
     ]);
+    expect(layers![1].mean!.value).toBeCloseTo(4 / 20, 12);
     expect(layers![0].added).toBeNull();
     expect(layers![1].added!.mean!.value).toBeCloseTo(0.2, 12);
     expect(layers![1].added!.share).toBeCloseTo(4 / 6, 12);

@@ -28,6 +28,14 @@ describe('measured figures', () => {
     ).toBeNull();
   });
 
+  it('a NaN that came back from JSON as null is not averaged as 0', () => {
+    const units = [
+      { top: Number.NaN, bottom: 1 },
+      { top: 1, bottom: 1 },
+    ];
+    expect(measuredRatio(JSON.parse(JSON.stringify(units)))).toBeNull();
+  });
+
   it('zero events: n = 59 leaves 5 %, and 3/n is its approximation', () => {
     expect(measuredShare(0, 59).upper).toBeCloseTo(0.0495, 4);
     expect(1 - (1 - largestUnseen(1_000)) ** 1_000).toBeCloseTo(0.95, 12);

@@ -1,155 +1,23 @@
-/** From units to verdicts: what a study has to look like for each of them. */
+/** C3, C4 and C5 from units: what drift, layers and cells have to look like for each verdict. */
 import { describe, expect, it } from 'vitest';
 import { kernelPresets, namedKernels } from '../../../src/graph/kernels.ts';
 import { policies, type RoundingPolicy } from '../../../src/graph/rounding.ts';
 import type { Condition } from '../../../src/study/definition/condition.ts';
-import type { StudyOutcome } from '../../../src/study/outcome/types.ts';
-import { type CellSums, driftBin, type UnitSummary } from '../../../src/study/unit/unit-summary.ts';
+import type { CellSums } from '../../../src/study/unit/unit-summary.ts';
 import {
-  answers,
   condition,
   diverging,
+  finding,
   gemma,
   layer,
   llama,
   mistral,
   outcome,
+  prompts,
   sampled,
-  times,
-  unit,
+  type UnitChanges,
+  verdictOn,
 } from '../unit-fixture.ts';
-
-type Changes = Parameters<typeof unit>[2];
-const prompts = (at: Condition, count: number, make: (index: number) => Changes) =>
-  times(count, (i) => unit(at, i, make(i)));
-const found = ({ verdicts }: StudyOutcome, claim: string, part: string, model: string | null = null) =>
-  verdicts.find((each) => each.claim === claim && each.part === part && each.model === model)!;
-const finding = (study: StudyOutcome, claim: string, part: string, model: string | null = null) =>
-  found(study, claim, part, model).verdict;
-
-/** 1,000 drifts of at most 0.01 logits. */
-const quiet: UnitSummary['placebo'] = { correct: [], divergedAt: [], drift: [[driftBin(0.01), 1_000]] };
-
-describe('C1 from units', () => {
-  const at = condition(0);
-  const study = (make: (index: number) => Changes, count = 100) => outcome([at], prompts(at, count, make));
-  const honest = (i: number): Changes => ({ ...diverging(2 + (i % 5), 0.001), placebo: quiet });
-
-  it('is supported where all texts part at margins that rounding reaches', () => {
-    expect(finding(study(honest), 'C1', 'overall')).toBe('supported');
-    expect(finding(study(honest, 58), 'C1', 'overall')).toBe('not identifiable');
-  });
-
-  it('a fault planted in 2 % of the prompts makes suspects, and C1 is not supported', () => {
-    const planted = study((i) => (i % 50 === 0 ? { ...diverging(4, 1.7), placebo: quiet, planted: true } : honest(i)));
-    expect(finding(planted, 'C1', 'overall')).toBe('not identifiable');
-    const [{ results }] = planted.conditions;
-    expect(results).toMatchObject({ planted: 2, firstDivergence: { suspects: 2 } });
-    expect(results!.firstDivergence.widest.slice(0, 3).map(({ suspect, planted: own }) => [suspect, own])).toEqual([
-      [true, true],
-      [true, true],
-      [false, false],
-    ]);
-    expect(found(planted, 'C1', 'overall').scope).toContain('faults planted in 2 of the prompts');
-  });
-
-  it('is open without a placebo, and contradicted by one equal text', () => {
-    expect(
-      finding(
-        study((i) => ({ ...honest(i), placebo: null })),
-        'C1',
-        'overall',
-      ),
-    ).toBe('not identifiable');
-    const equal = study((i) => (i === 7 ? { answers: answers({ stop: 'end' }), placebo: quiet } : honest(i)));
-    expect(finding(equal, 'C1', 'overall')).toBe('contradicted');
-  });
-
-  it('independent draws diverge trivially, and are said to', () => {
-    const apart = condition(0, { ...sampled(), coupling: 'independent' });
-    const study = outcome([apart], prompts(apart, 100, honest));
-    expect(finding(study, 'C1', 'overall')).toBe('not identifiable');
-    expect(found(study, 'C1', `condition ${apart.name}`, llama.name)).toMatchObject({
-      ...{ condition: apart.name, inputs: { coupling: 'independent' } },
-    });
-  });
-});
-
-describe('C2 from units', () => {
-  const strategies = [{}, sampled(), { ...sampled(), strategyName: 't0.7' }];
-  const conditions = [llama, mistral, gemma].flatMap((model, m) =>
-    strategies.map((strategy, s) => condition(3 * m + s, { model, ...strategy })),
-  );
-  /** In every condition another 3 of 60 prompts are solved by the better arm alone. */
-  const study = (better: (at: Condition) => 'cached' | 'uncached' | null, placebo = 0) =>
-    outcome(
-      conditions,
-      conditions.flatMap((at) =>
-        prompts(at, 60, (i) => {
-          const own = Math.floor(i / 3) === at.index;
-          const arm = own ? better(at) : null;
-          const right = arm === null ? {} : { [arm]: true, [arm === 'cached' ? 'uncached' : 'cached']: false };
-          const base = { cached: true, uncached: true, ...right };
-          // So many of the prompts are solved by a placebo where the uncached arm fails.
-          const correct = times(19, () => (own && i % 3 < placebo ? true : base.uncached));
-          return { answers: answers(base), placebo: { correct, divergedAt: [], drift: [] } };
-        }),
-      ),
-    );
-
-  it('is supported by a direction in 8 of 9 conditions that the placebo does not show', () => {
-    const clear = study(({ index }) => (index === 4 ? 'uncached' : 'cached'));
-    expect(found(clear, 'C2', 'direction')).toMatchObject({
-      ...{ verdict: 'supported', headline: true },
-      inputs: { Σs: 21, promptsThatDiffer: 27, positive: 8, conditions: 9, neededDiscordant: 9, placeboSeeds: 19 },
-    });
-  });
-
-  it('is open where the placebo goes as far: 3 prompts in each condition', () => {
-    const clear = study(() => 'cached', 3);
-    expect(finding(clear, 'C2', 'direction')).toBe('not identifiable');
-    expect(found(clear, 'C2', 'direction').inputs).toMatchObject({ Σs: 27, 'placebo.q95': 27 });
-  });
-
-  it('is open with 7 of 9, contradicted the other way round', () => {
-    expect(
-      finding(
-        study(({ index }) => (index < 2 ? 'uncached' : 'cached')),
-        'C2',
-        'direction',
-      ),
-    ).toBe('not identifiable');
-    expect(
-      finding(
-        study(() => 'uncached'),
-        'C2',
-        'direction',
-      ),
-    ).toBe('contradicted');
-  });
-
-  it('is contradicted by equal accuracy to a point, open where no prompt differs', () => {
-    // 6 of 540 pairs differ, half of them each way: 1.645 √6 / 540 is 0.7 points.
-    const equal = study(({ index }) => (index < 2 ? (index % 2 ? 'cached' : 'uncached') : null));
-    expect(found(equal, 'C2', 'direction')).toMatchObject({ verdict: 'contradicted', inputs: { Σs: 0 } });
-    expect(
-      finding(
-        study(() => null),
-        'C2',
-        'direction',
-      ),
-    ).toBe('not identifiable');
-  });
-
-  it('says which conditions are untestable', () => {
-    const { inputs } = found(
-      study(() => 'cached'),
-      'C2',
-      'direction',
-    );
-    expect(String(inputs.untestable).split(', ')).toHaveLength(9);
-  });
-});
 
 /** Activations in single precision, weights as in fp16. */
 const wide: RoundingPolicy = {
@@ -164,7 +32,7 @@ describe('C3 from units', () => {
   );
   const matched = { steps: 20, differingElements: 0, distance: 0 };
   const study = (
-    change: (at: Condition, index: number) => Changes = () => ({}),
+    change: (at: Condition, index: number) => UnitChanges = () => ({}),
     use: readonly Condition[] = conditions,
     failed: Record<number, string[]> = {},
   ) =>
@@ -187,11 +55,11 @@ describe('C3 from units', () => {
         expect(finding(whole, 'C3', part, model)).toBe('supported');
       }
     }
-    expect(found(whole, 'C3', 'b', llama.name).inputs).toMatchObject({
+    expect(verdictOn(whole, 'C3', 'b', llama.name).inputs).toMatchObject({
       ...{ logits_l2_centred: expect.closeTo(3, 9), kl: expect.closeTo(8, 9) },
     });
-    expect(found(whole, 'C3', 'a', llama.name).scope).toBe('tiny-llama; 60 prompts; fp16; ort; control fp32');
-    expect(found(whole, 'C3', 'sole cause').headline).toBe(true);
+    expect(verdictOn(whole, 'C3', 'a', llama.name).scope).toBe('tiny-llama; 60 prompts; fp16; ort; control fp32');
+    expect(verdictOn(whole, 'C3', 'sole cause').headline).toBe(true);
   });
 
   it('judges half precisions only', () => {
@@ -241,7 +109,7 @@ describe('C3 from units', () => {
   });
 
   it('independent draws are no evidence on flips', () => {
-    const apart = [policies.fp16, policies.fp32].map((policy, i) =>
+    const apart = precisions.map((policy, i) =>
       condition(6 + i, { ...sampled(), strategyName: 't1.0-unkeyed', policy, coupling: 'independent' }),
     );
     const mixed = study((at) => (at.coupling === 'independent' ? diverging(2, 3) : {}), [...conditions, ...apart]);
@@ -256,14 +124,14 @@ describe('C3 from units', () => {
   });
 
   it('says what mechanism is left: sums in single precision, or partial sums in 16 bits', () => {
-    expect(found(study(), 'C3', 'sole cause', llama.name).inputs.mechanism).toMatch(/^fp32 reordering/);
+    expect(verdictOn(study(), 'C3', 'sole cause', llama.name).inputs.mechanism).toMatch(/^fp32 reordering/);
     const kernels = namedKernels('split-k:2:storage')!;
     const split = study(
       undefined,
       conditions.map((at) => condition(at.index, { ...at, name: `s${at.index}`, kernels })),
     );
-    expect(found(split, 'C3', 'sole cause', llama.name).inputs.mechanism).toMatch(/16 bits/);
-    expect(found(split, 'C3', 'a', llama.name).scope).toContain('split-k:2:storage (emulated in the graph)');
+    expect(verdictOn(split, 'C3', 'sole cause', llama.name).inputs.mechanism).toMatch(/16 bits/);
+    expect(verdictOn(split, 'C3', 'a', llama.name).scope).toContain('split-k:2:storage (emulated in the graph)');
   });
 
   it('the falsification stands beside what rounding alone predicts: 13 and 26 bits', () => {
@@ -342,8 +210,11 @@ describe('C4 from units', () => {
     expect(finding(study({}, with4()), 'C4', 'attribution to GQA')).toBe('not identifiable');
     const folded = study({}, with4(kernelPresets.folded));
     expect(finding(folded, 'C4', 'attribution to GQA')).toBe('supported');
-    // The twin is a contrast, not a model of the pattern.
+    // The twin is a contrast, not a model of the pattern; nor is one of Gemma, however uneven.
     expect(finding(folded, 'C4', 'pattern')).toBe('supported');
+    const uneven = { ...gemma, name: 'tiny-gemma (expanded KV)', kvHeads: gemma.heads };
+    const twins = [...models, uneven].map((model, i) => condition(i, { model }));
+    expect(finding(study({ [uneven.name]: [0.9, 0.1, 0.1, 0.1] }, twins), 'C4', 'pattern')).toBe('supported');
     const stays = study({ 'tiny-mistral (expanded KV)': [0.9, 0.1, 0.2, 0.3] }, with4(kernelPresets.folded));
     expect(finding(stays, 'C4', 'attribution to GQA')).toBe('contradicted');
   });
@@ -365,7 +236,7 @@ describe('C5 from units', () => {
     ),
     cell({ spec: 'residual', history: 'cached', horizon: 1, patched: 0 }),
   ];
-  const study = (change: Changes = {}) =>
+  const study = (change: UnitChanges = {}) =>
     outcome(
       [at],
       prompts(at, 10, () => ({
@@ -379,9 +250,9 @@ describe('C5 from units', () => {
     expect(['a', 'b', 'c'].map((part) => finding(carrying, 'C5', part))).toEqual([
       ...['supported', 'supported', 'contradicted'],
     ]);
-    expect(found(carrying, 'C5', 'a', llama.name).inputs['R@5']).toBeCloseTo(0.01, 12);
-    expect(found(carrying, 'C5', 'c', llama.name).inputs).toMatchObject({ ordinary: 0.4, orderMatched: 0 });
-    expect(found(carrying, 'C5', 'c').headline).toBe(true);
+    expect(verdictOn(carrying, 'C5', 'a', llama.name).inputs['R@5']).toBeCloseTo(0.01, 12);
+    expect(verdictOn(carrying, 'C5', 'c', llama.name).inputs).toMatchObject({ ordinary: 0.4, orderMatched: 0 });
+    expect(verdictOn(carrying, 'C5', 'c').headline).toBe(true);
   });
 
   it('order-matched distance is set against ordinary decoding of the same prompts, per step', () => {
