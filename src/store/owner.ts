@@ -4,7 +4,7 @@
  * and the older one, should it still be there, ends before its next write.
  */
 import { randomUUID } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
@@ -39,23 +39,30 @@ export class Owner {
    */
   static take(path: string): Owner {
     const file = join(dirname(path), `.${basename(path)}.owner`);
-    const holder = read(file);
-    if (holder && isAtWork(holder)) {
-      throw new InputError(
-        `${dirname(path)}: another process is at work here (process ${holder.pid} on ${holder.host})`,
-        'wait until it has ended, or choose another --out',
-      );
-    }
     const own: Holder = {
       ...{ token: randomUUID(), host: hostname(), boot: bootId(), pid: process.pid },
       started: startOf(process.pid)?.time ?? null,
     };
+    const draft = `${file}.${own.token}`;
     try {
-      guard(file, () => writeFileSync(file, JSON.stringify(own)));
-    } catch (error) {
-      rmSync(file, { force: true });
-      throw error;
+      do {
+        const left = existsSync(file);
+        const found = read(file);
+        if (found && isAtWork(found)) {
+          throw new InputError(
+            `${dirname(path)}: another process is at work here (process ${found.pid} on ${found.host})`,
+            'wait until it has ended, or choose another --out',
+          );
+        }
+        guard(file, () => {
+          if (left) rmSync(file, { force: true });
+          writeFileSync(draft, JSON.stringify(own));
+        });
+      } while (!guard(file, () => appear(draft, file)));
+    } finally {
+      rmSync(draft, { force: true });
     }
+    removeDrafts(file);
     return new Owner(path, file, own.token);
   }
 
@@ -75,6 +82,32 @@ export class Owner {
   /** Let others have it. */
   release(): void {
     if (this.isCurrent()) rmSync(this.file, { force: true });
+  }
+}
+
+/**
+ * Give a complete draft its name: nobody finds half of an owner, and of two processes one has it.
+ * @returns false if another process was quicker, or is the owner by now and has removed the draft
+ */
+function appear(draft: string, file: string): boolean {
+  try {
+    linkSync(draft, file);
+    return true;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EEXIST' || code === 'ENOENT') return false;
+    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS') throw error;
+    // A file system without hard links.
+    renameSync(draft, file);
+    return true;
+  }
+}
+
+/** Drafts of processes that were killed before they had the file. */
+function removeDrafts(file: string): void {
+  const folder = dirname(file);
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(`${basename(file)}.`)) rmSync(join(folder, name), { force: true });
   }
 }
 

@@ -77,12 +77,12 @@ EOF
   munged --foreground --force --key-file "$work/munge/key" --socket "$work/munge/socket" --pid-file "$work/munge/pid" \
     --log-file "$work/munge/log" --seed-file "$work/munge/seed" >"$work/munged.log" 2>&1 &
   daemons+=($!)
-  wait_for 20 test -S "$work/munge/socket"
+  wait_for 60 test -S "$work/munge/socket"
   slurmctld -D -f "$work/slurm.conf" >"$work/slurmctld.log" 2>&1 &
   daemons+=($!)
   slurmd -D -f "$work/slurm.conf" -N node >"$work/slurmd.log" 2>&1 &
   daemons+=($!)
-  wait_for 30 node_is_idle
+  wait_for 60 node_is_idle
 }
 node_is_idle() { [ "$(sinfo --noheader --format %T 2>/dev/null)" = idle ]; }
 
@@ -123,7 +123,7 @@ went_on() { [ "$(wc -l <"$work/kept-$1")" -ge 2 ] && cmp -n "$(stat -c %s "$work
 
 cat >"$work/study.json" <<'EOF'
 { "name": "array", "models": ["mini-llama"], "strategies": ["greedy", "t1.0-k50"], "precisions": ["fp32"],
-  "prompts": { "limit": 20 }, "maxNewTokens": 60, "profile": { "prompts": 4 }, "patching": { "prompts": 2, "every": 16 },
+  "prompts": { "limit": 28 }, "maxNewTokens": 60, "profile": { "prompts": 4 }, "patching": { "prompts": 2, "every": 16 },
   "placebo": { "arms": 0 } }
 EOF
 submit() { (cd "$work" && sbatch --parsable "$@"); }
@@ -136,24 +136,30 @@ if ! start_slurm; then
 fi
 $KVLENS study "$work/study.json" --out "$work/whole" --quiet >/dev/null
 
+process_of() { node -p 'JSON.parse(require("fs").readFileSync(process.argv[1], "utf8")).pid' "$(shard "$1")/.journal.jsonl.owner"; }
+# Where a process stands still, Slurm may take as long as it likes to say what comes next: there is work left.
+stands_still() { has_lines "$1" 2 && kill -STOP "$(process_of "$1")"; }
+# proc(5): pending signals as a bit mask in hexadecimal; SIGTERM is bit 14.
+was_told() { (($(sed -n 's/^ShdPnd:[[:space:]]*/0x/p' "/proc/$(process_of "$1")/status") & 1 << 14)); }
 job=$(array --array=1-4)
-succeeds 'every task makes units of its own shard' wait_for 120 eval 'has_lines 1 2 && has_lines 2 2 && has_lines 3 2'
+for task in 1 2 3; do
+  succeeds "task $task makes units of its own shard" wait_for 240 stands_still "$task"
+  keep "$task"
+done
 # As before the time limit: a signal for the script alone.
 scancel --signal=TERM --batch "${job}_1"
-keep 2
+succeeds 'the script tells kvlens' wait_for 120 was_told 1
+kill -CONT "$(process_of 1)"
 scontrol requeue "${job}_2"
-keep 3
-process_of() { node -p 'JSON.parse(require("fs").readFileSync(process.argv[1], "utf8")).pid' "$(shard "$1")/.journal.jsonl.owner"; }
 succeeds 'a task’s process is killed, as where memory runs out' kill -KILL "$(process_of 3)"
 merge=$(submit --dependency="afterany:$job" "$root/scripts/slurm/study-merge.sh" "$out")
 waits_for_shards() { [ "$(squeue --noheader --job "$merge" --format %T:%r)" = PENDING:Dependency ]; }
-succeeds 'the merge waits for the shards' wait_for 10 waits_for_shards
-keep 1
+succeeds 'the merge waits for the shards' wait_for 30 waits_for_shards
 for task in 1 2 3; do
-  succeeds "task $task is queued again, and started" wait_for 90 runs_again "${job}_$task"
+  succeeds "task $task is queued again, and started" wait_for 240 runs_again "${job}_$task"
 done
 for task in 1 2 3 4; do
-  succeeds "task $task is completed" wait_for 180 is_state "${job}_$task" COMPLETED
+  succeeds "task $task is completed" wait_for 600 is_state "${job}_$task" COMPLETED
 done
 log() { echo "$work/kvlens-study-${job}_$1.log"; }
 succeeds 'the task that was told to stop ended kvlens cleanly' grep -q '^kvlens: interrupted after' "$(log 1)"
@@ -163,7 +169,7 @@ succeeds 'so did the one whose process was killed' \
 for task in 1 2 3; do
   succeeds "task $task went on where it stopped" went_on "$task"
 done
-succeeds 'the merge is completed' wait_for 120 is_state "$merge" COMPLETED
+succeeds 'the merge is completed' wait_for 300 is_state "$merge" COMPLETED
 for file in "$work"/whole/*; do
   name=$(basename "$file")
   if [ "$name" = manifest.json ]; then continue; fi
@@ -175,17 +181,17 @@ succeeds 'and no more files are there' test "$(ls -A "$work/whole")" = "$(ls -A 
 
 before=$(stat -c %Y%s "$(shard 2)"/* | tr -d '\n')
 again=$(KVLENS_SHARDS=4 array --array=2)
-succeeds 'a finished shard that is submitted again is completed at once' wait_for 60 is_state "${again}_2" COMPLETED
+succeeds 'a finished shard that is submitted again is completed at once' wait_for 240 is_state "${again}_2" COMPLETED
 succeeds 'and changes nothing' test "$before" = "$(stat -c %Y%s "$(shard 2)"/* | tr -d '\n')"
 
 out=$work/cancelled
 job=$(array --array=1-4%1)
-succeeds 'a task runs, to be cancelled' wait_for 60 test -f "$(journal 1)"
+succeeds 'a task runs, to be cancelled' wait_for 240 test -f "$(journal 1)"
 scancel "$job"
-succeeds 'a cancelled task stays cancelled' wait_for 60 is_state "${job}_1" CANCELLED
+succeeds 'a cancelled task stays cancelled' wait_for 240 is_state "${job}_1" CANCELLED
 sleep 2
 succeeds 'and is not queued again' test "$(field "${job}_1" JobState):$(field "${job}_1" Restarts)" = CANCELLED:0
 
-if [ "$failed" -gt 0 ]; then tail -n 20 "$work"/*.log; fi
+if [ "$failed" -gt 0 ]; then tail -n 20 "$work"/*.log; scontrol --oneliner show job; fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

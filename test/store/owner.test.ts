@@ -6,6 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { InputError, RunError } from '../../src/errors.ts';
 import { JournalFile } from '../../src/store/journal-file.ts';
 import { Owner } from '../../src/store/owner.ts';
+import { ensureBuilt } from '../cli/kvlens.ts';
 import { temporaryFolder } from './folder.ts';
 
 const children: ChildProcess[] = [];
@@ -97,4 +98,41 @@ test.each(['', '{', '{"pid":1}', 'null'])('%j in place of an owner is nobody', (
   const owner = Owner.take(at);
   expect(owner.isCurrent()).toBe(true);
   owner.release();
+});
+
+test('a draft that a killed process left is removed by the next owner', () => {
+  const at = path();
+  writeFileSync(`${beside(at)}.left`, '{');
+  Owner.take(at).release();
+  expect(readdirSync(join(at, '..'))).toEqual([]);
+});
+
+test('of processes that start at once, one has the file', async () => {
+  ensureBuilt();
+  const at = path();
+  const script = `
+    import { Owner } from ${JSON.stringify(new URL('../../dist/store/owner.js', import.meta.url).href)};
+    process.stdin.once('data', () => {
+      try { Owner.take(${JSON.stringify(at)}); console.log('taken'); } catch (error) { console.log(error.message); }
+      setInterval(() => {}, 1000);
+    });
+    console.log('ready');`;
+  const processes = await Promise.all(
+    Array.from({ length: 6 }, async () => {
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+        stdio: ['pipe', 'pipe', 'ignore'],
+      });
+      children.push(child);
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      return child;
+    }),
+  );
+  const said = processes.map(
+    (child) => new Promise((resolve) => child.stdout.once('data', (data) => resolve(String(data)))),
+  );
+  for (const child of processes) child.stdin.write('go');
+  const answers = await Promise.all(said);
+  expect(answers.filter((answer) => answer !== 'taken\n')).toHaveLength(5);
+  const held = holderOf(at).pid;
+  expect(processes.find((_, i) => answers[i] === 'taken\n')?.pid).toBe(held);
 });
