@@ -220,16 +220,21 @@ const conditionResults = z.strictObject({
   nonfinite: z.strictObject({ elements: count, nan: count, hooks: z.array(z.string()) }),
 });
 
+/** What is judged together. */
+export const setting = {
+  precision: z.string(),
+  kernels: z.string(),
+  padding: count.describe('rows of left padding of the cached arm'),
+  coupling: z.enum(['keyed', 'independent']).describe('keyed: both arms draw the same random numbers'),
+};
+
 export const conditionSchema = z.strictObject({
   index: count,
   condition: z.string().describe('model/precision/kernels/strategy'),
   model: z.string(),
   family: z.string(),
-  precision: z.string(),
-  kernels: z.string(),
+  ...setting,
   strategy: z.string(),
-  coupling: z.enum(['keyed', 'independent']),
-  padding: count,
   failedGates: z.array(z.string()).describe('of its model, precision and kernels'),
   gatesNotRun: z.array(z.string()),
   results: conditionResults.nullable().describe('null where a harness gate failed'),

@@ -1,7 +1,7 @@
 /** What `study` prints: conditions, verdicts and what they rest on. */
 import { z } from 'zod';
 import { groupedGateSchema } from '../divergence/gates/gate-result.ts';
-import { conditionSchema, measured } from './contract-condition.ts';
+import { conditionSchema, measured, setting } from './contract-condition.ts';
 import { count } from './contract-parts.ts';
 
 const claim = z.enum(['C1', 'C2', 'C3', 'C4', 'C5']);
@@ -16,8 +16,7 @@ const verdict = z.strictObject({
     .record(z.string(), z.union([z.number(), z.string(), z.null()]))
     .describe('the numbers that entered the rule'),
   scope: z.string(),
-  precision: z.string(),
-  kernels: z.string(),
+  ...setting,
   model: z.string().nullable().describe('null: over all models'),
   condition: z.string().nullable().describe('null: over several'),
   headline: z.boolean().describe('the part that answers the claim'),
@@ -25,8 +24,7 @@ const verdict = z.strictObject({
 
 const falsification = z.strictObject({
   model: z.string(),
-  kernels: z.string(),
-  precision: z.string(),
+  ...setting,
   control: z.string().describe('the single precision it is set against'),
   strategies: z.array(z.string()),
   prompts: count,
@@ -42,8 +40,7 @@ const falsification = z.strictObject({
 const profile = z.strictObject({
   model: z.string(),
   family: z.string(),
-  precision: z.string(),
-  kernels: z.string(),
+  ...setting,
   prompts: count,
   added: z
     .array(z.strictObject({ layer: count, mean: z.number().nullable() }))
@@ -59,20 +56,19 @@ export const studyResultSchema = z.strictObject({
   name: z.string(),
   shard: z.strictObject({ index: count, of: count }).nullable().describe('null of a whole study'),
   units: count.describe('prompts × conditions'),
-  falsification: z.array(falsification).describe('half precision against single, by model and kernels'),
+  falsification: z.array(falsification).describe('half precision against single, by model and setting'),
   profiles: z.array(profile),
   table: z
     .array(
       z.strictObject({
         claim,
         part: z.string(),
-        kernels: z.string(),
-        precision: z.string(),
         verdict: finding,
         headline: z.boolean(),
+        ...setting,
       }),
     )
-    .describe('claims × kernels × precisions: the verdicts over all models'),
+    .describe('claims × settings: the verdicts over all models'),
   machine: z.string().nullable().describe('what a run on this kind of machine can and cannot say; null of a shard'),
   explained: z
     .array(

@@ -8,7 +8,7 @@ import { displayWidth } from '../../src/report/terminal/layout.ts';
 import type { Condition } from '../../src/study/definition/condition.ts';
 import type { StudyGate, StudyResult } from '../../src/study/run/publish.ts';
 import type { UnitSummary } from '../../src/study/unit/unit-summary.ts';
-import { answers, condition, llama, mistral, outcome as outcomeOf, unit } from '../study/unit-fixture.ts';
+import { answers, condition, llama, mistral, outcome as outcomeOf, sampled, unit } from '../study/unit-fixture.ts';
 
 const options = { columns: 80, color: false, unicode: true, run: 'runs/s-1' };
 
@@ -42,7 +42,25 @@ describe('a study', () => {
     expect(shown).toMatch(/0 : 1/);
   });
 
-  test('gives the first precision and kernels in full, the others a line each', () => {
+  test('says of verdicts what decided them, also where the study begins with the control', () => {
+    const unkeyed = condition(3, { ...sampled(), coupling: 'independent' });
+    const found = text(
+      result(
+        [fp32, greedy, unkeyed].map((at, index) => ({ ...at, index })),
+        [
+          unit({ ...fp32, index: 0 }, 0),
+          unit({ ...greedy, index: 1 }, 0),
+          unit({ ...greedy, index: 1 }, 1),
+          unit({ ...unkeyed, index: 2 }, 0),
+        ],
+      ),
+    );
+    expect(found).toMatch(/^fp16 · ort, what decided$/m);
+    expect(found).toMatch(/C1 every text diverges: .* Of 2 texts 0 diverge/);
+    expect(found).toMatch(/^ {2}fp16 · ort · unkeyed {2,}[✗✓○]/m);
+  });
+
+  test('gives the first setting in full, the others a line each', () => {
     expect(shown).toMatch(/^fp16 · ort /m);
     expect(shown).toMatch(/^ {2}fp16 · other +texts 0\/2 .*flips 0 \/ 20$/m);
     expect(shown).toMatch(/^ {2}fp32 · ort +texts 0\/1 /m);

@@ -1,5 +1,6 @@
-/** The verdicts of a study: for each precision and kernels one line, and below it what decided the headlines. */
-import type { StudyOutcome, StudyVerdict } from '../../study/outcome/types.ts';
+/** The verdicts of a study: for each setting one line, and below it what decided the headlines. */
+import { settingName } from '../../study/outcome/setting.ts';
+import type { ConditionOutcome, StudyOutcome, StudyVerdict } from '../../study/outcome/types.ts';
 import { wrap } from './layout.ts';
 import type { Marks } from './marks.ts';
 import { formatCount, formatValue } from './numbers.ts';
@@ -21,28 +22,29 @@ export function verdictLines(
 ): string[] {
   const mark = { contradicted: paint.bad('✗'), supported: paint.good('✓'), 'not identifiable': paint.warn('○') };
   const headlines = verdicts.filter(({ headline, model }) => headline && model === null);
+  const width = Math.max(26, ...families.map(({ name }) => name.length + 1));
   const shown = families.flatMap(({ name }) => {
-    const own = headlines.filter(({ precision, kernels }) => `${precision} · ${kernels}` === name);
+    const own = headlines.filter((verdict) => settingName(verdict) === name);
     if (own.length === 0) return [];
     const byFinding = (['contradicted', 'supported', 'not identifiable'] as const).flatMap((finding) => {
       const found = own.filter(({ verdict }) => verdict === finding).map(({ claim }) => claim);
       return found.length === 0 ? [] : [`${mark[finding]} ${finding} ${found.join(' ')}`];
     });
-    return wrap(byFinding.join('   '), columns, { first: `  ${name.padEnd(26)}`, indent: ' '.repeat(28) });
+    return wrap(byFinding.join('   '), columns, { first: `  ${name.padEnd(width)}`, indent: ' '.repeat(width + 2) });
   });
   if (shown.length === 0) return [];
   const [first] = headlines;
-  const detailed = headlines.filter(
-    ({ precision, kernels }) => precision === first.precision && kernels === first.kernels,
-  );
+  const setting = settingName(first);
+  const family = families.find(({ name }) => name === setting);
+  const detailed = headlines.filter((verdict) => settingName(verdict) === setting);
   return [
     'Verdicts, by rules fixed before running (docs/study.md)',
     ...shown,
     '',
-    `${first.precision} · ${first.kernels}, what decided`,
+    `${setting}, what decided`,
     ...detailed.flatMap((verdict) =>
       wrap(
-        `${mark[verdict.verdict]} ${verdict.claim} ${claims[verdict.claim]}: ${verdict.verdict}. ${capital(decided(verdict, verdicts, families[0]))}`,
+        `${mark[verdict.verdict]} ${verdict.claim} ${claims[verdict.claim]}: ${verdict.verdict}. ${capital(decided(verdict, verdicts, family?.conditions ?? []))}`,
         columns,
         { first: '  ', indent: '     ' },
       ),
@@ -51,18 +53,15 @@ export function verdictLines(
 }
 
 /** What decided a headline: of a claim with parts how each came out, else its figures. */
-function decided(
-  { claim, inputs, precision, kernels }: StudyVerdict,
-  all: readonly StudyVerdict[],
-  family: Family,
-): string {
+function decided(verdict: StudyVerdict, all: readonly StudyVerdict[], conditions: readonly ConditionOutcome[]): string {
+  const { claim, inputs } = verdict;
   const number = (name: string) => (typeof inputs[name] === 'number' ? inputs[name] : null);
   const shown = (name: string) => {
     const value = number(name);
     if (value === null) return '–';
     return Number.isInteger(value) ? formatCount(value) : formatValue(value);
   };
-  const results = family.conditions.flatMap((condition) => condition.results ?? []);
+  const results = conditions.flatMap((condition) => condition.results ?? []);
   switch (claim) {
     case 'C1': {
       const [texts, equal, diverged] = [
@@ -76,8 +75,7 @@ function decided(
       return `cached minus uncached right ${shown('Σs')}, p ${shown('p')}; ${shown('promptsThatDiffer')} prompts differ; ${shown('positive')} of ${shown('conditions')} conditions positive; placebo 95 % ${shown('placebo.q95')} (${shown('placeboSeeds')} orders); a condition needs ${shown('neededDiscordant')} discordant pairs to be testable`;
     default: {
       const parts = all.filter(
-        (other) =>
-          other.claim === claim && other.model === null && other.precision === precision && other.kernels === kernels,
+        (other) => other.claim === claim && other.model === null && settingName(other) === settingName(verdict),
       );
       return `parts ${parts.map(({ part, verdict }) => `${part}: ${verdict}`).join('; ')}`;
     }

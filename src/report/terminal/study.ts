@@ -1,7 +1,8 @@
 /**
- * A study as a person reads it, 80 columns: the conditions of its first precision and kernels in full, of the others a line each;
+ * A study as a person reads it, 80 columns: the conditions of its first setting in full, of the others a line each;
  * what explains them; the verdicts last, with the numbers that decided them.
  */
+import { settingName } from '../../study/outcome/setting.ts';
 import type { ConditionOutcome, ConditionResults, Measured, StudyOutcome } from '../../study/outcome/types.ts';
 import type { StudyGate, StudyResult } from '../../study/run/publish.ts';
 import { finish, gateFailure } from './gates.ts';
@@ -15,8 +16,9 @@ export interface StudyText extends TerminalOptions {
   run: string;
 }
 
-/** Conditions of one precision and kernel preset. */
+/** Conditions of one setting. */
 export interface Family {
+  /** Of the setting. */
   name: string;
   conditions: ConditionOutcome[];
 }
@@ -53,11 +55,11 @@ export function renderStudy(result: StudyResult, options: StudyText): string {
   return finish(lines, options);
 }
 
-/** Conditions by precision and kernels, in the order in which they first appear. */
+/** Conditions by setting, in the order in which they first appear. */
 export function familiesOf(conditions: readonly ConditionOutcome[]): Family[] {
   const families = new Map<string, ConditionOutcome[]>();
   for (const condition of conditions) {
-    const name = `${condition.precision} · ${condition.kernels}`;
+    const name = settingName(condition);
     families.set(name, [...(families.get(name) ?? []), condition]);
   }
   return [...families].map(([name, own]) => ({ name, conditions: own }));
@@ -101,8 +103,8 @@ function familyLines({ name, conditions }: Family, whole: boolean): string[] {
   ];
 }
 
-function labelOf({ model, strategy, padding }: ConditionOutcome): string {
-  return visibleWords(`${model} ${strategy}${padding > 0 ? ` pad ${padding}` : ''}`);
+function labelOf({ model, strategy }: ConditionOutcome): string {
+  return visibleWords(`${model} ${strategy}`);
 }
 
 /** Names as they may be printed, their spaces kept. */
@@ -135,19 +137,20 @@ export function decimal(value: number): string {
 
 function otherFamilies(families: readonly Family[]): string[] {
   if (families.length === 0) return [];
+  const width = Math.max(28, ...families.map(({ name }) => name.length + 1));
   return [
-    'The other precisions and kernels, conditions together (each: outcomes.json)',
+    'The other settings, conditions together (each: outcomes.json)',
     ...families.map(({ name, conditions }) => {
       const results = conditions.flatMap((condition) => condition.results ?? []);
       const sum = (of: (each: ConditionResults) => number) => results.reduce((total, each) => total + of(each), 0);
-      if (results.length === 0) return `  ${padRight(name, 28)}void`;
+      if (results.length === 0) return `  ${padRight(name, width)}void`;
       const texts = `${formatCount(sum(({ divergence }) => divergence.diverged))}/${formatCount(sum(({ prompts }) => prompts))}`;
       const only = [
         sum(({ accuracy }) => accuracy.paired?.cachedOnly ?? 0),
         sum(({ accuracy }) => accuracy.paired?.uncachedOnly ?? 0),
       ];
       const flips = `${formatCount(sum((each) => each.flips.flips))} / ${formatCount(sum(({ steps }) => steps))}`;
-      return `  ${padRight(name, 28)}${padRight(`texts ${texts}`, 19)}${padRight(`only ${only.join(' : ')}`, 13)}flips ${flips}`;
+      return `  ${padRight(name, width)}${padRight(`texts ${texts}`, 19)}${padRight(`only ${only.join(' : ')}`, 13)}flips ${flips}`;
     }),
   ];
 }
@@ -173,10 +176,11 @@ function falsificationLines({ falsification }: StudyOutcome): string[] {
   return [
     'Precision: decades that the drift shrinks in single precision',
     `  ${padRight('', 40)}${padRight('L2, linear', 18)}KL, quadratic`,
-    ...falsification.map(({ model, kernels, precision, l2, kl, predicted }) => {
-      const shown = (found: Measured | null, line: number) =>
-        found === null ? `∅ (${line.toFixed(1)})` : `${found.value.toFixed(1)} (${line.toFixed(1)})`;
-      const name = `${precision} · ${kernels} ${visibleWords(model)}`;
+    ...falsification.map((found) => {
+      const { model, l2, kl, predicted } = found;
+      const shown = (decades: Measured | null, line: number) =>
+        decades === null ? `∅ (${line.toFixed(1)})` : `${decades.value.toFixed(1)} (${line.toFixed(1)})`;
+      const name = `${settingName(found)} ${visibleWords(model)}`;
       return `  ${padRight(name, 40)}${padRight(shown(l2, predicted.linear), 18)}${shown(kl, predicted.quadratic)}`;
     }),
     '  in brackets what the ratio of the roundoffs predicts; ∅: single precision does not differ',
@@ -184,13 +188,12 @@ function falsificationLines({ falsification }: StudyOutcome): string[] {
 }
 
 function profileLines({ profiles }: StudyOutcome): string[] {
-  const lines = profiles.flatMap(({ model, precision, kernels, sharpness, unevenness }) =>
-    sharpness === null || unevenness === null
-      ? []
-      : [
-          `  ${padRight(`${precision} · ${kernels} ${visibleWords(model)}`, 40)}${padRight(interval(sharpness), 18)}${interval(unevenness)}`,
-        ],
-  );
+  const lines = profiles.flatMap((profile) => {
+    const { model, sharpness, unevenness } = profile;
+    if (sharpness === null || unevenness === null) return [];
+    const name = `${settingName(profile)} ${visibleWords(model)}`;
+    return [`  ${padRight(name, 40)}${padRight(interval(sharpness), 18)}${interval(unevenness)}`];
+  });
   if (lines.length === 0) return [];
   return [
     'Layers: error that each adds; S = first, U = largest over the median',

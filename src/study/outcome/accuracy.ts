@@ -38,7 +38,7 @@ function pairedAccuracy(prompts: readonly PromptRecord[]): PairedAccuracy | null
   };
 }
 
-/** Holm's adjustment over conditions of the same precision and kernels, and what it takes to be testable among so many. */
+/** Holm's adjustment over conditions of the same setting, and what it takes to be testable among so many. */
 export function adjustPaired(family: readonly PairedAccuracy[]): PairedAccuracy[] {
   const adjusted = holm(family.map(({ p }) => p));
   return family.map((each, i) => ({

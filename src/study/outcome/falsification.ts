@@ -2,10 +2,11 @@
 import { mapped, measuredRatio } from '../statistics/measured.ts';
 import { compare, flipped, pairedSums } from './model-evidence.ts';
 import { isHalf, predictedDecades } from './precisions.ts';
+import { settingOf } from './setting.ts';
 import type { StudyView } from './study-view.ts';
 import type { Falsification } from './types.ts';
 
-/** Every model under every half precision and kernel preset that has a control in single precision. */
+/** Every model in every setting of half precision that has a control in single precision. */
 export function falsifications(view: StudyView): Falsification[] {
   const halves = view.families().filter(({ policy }) => isHalf(policy));
   return halves
@@ -18,8 +19,7 @@ export function falsifications(view: StudyView): Falsification[] {
       );
       return [
         {
-          ...{ model: model.model.name, kernels: model.kernels.name },
-          ...{ precision: model.policy.name, control: control.policy.name },
+          ...{ model: model.model.name, ...settingOf(model), control: control.policy.name },
           strategies: half.map(({ condition }) => condition.strategyName),
           prompts: pairedSums(half, single, 'kl').length,
           ...{ l2, kl, predicted: predictedDecades(model.policy) },

@@ -20,7 +20,7 @@ export interface PairedAccuracy {
   /** Discordant pairs: only this arm is right. */
   cachedOnly: number;
   uncachedOnly: number;
-  /** Exact McNemar, two-sided; and adjusted by Holm over the conditions of the same precision and kernels. */
+  /** Exact McNemar, two-sided; and adjusted by Holm over the conditions of the same setting. */
   p: number;
   adjustedP: number;
   /** How many conditions that are. */

@@ -2,6 +2,7 @@
 import { bootstrap } from '../../numerics/bootstrap.ts';
 import { quantile } from '../../numerics/quantile.ts';
 import { withInterval } from '../statistics/measured.ts';
+import { settingOf } from './setting.ts';
 import { byPrompt, type ModelRecords } from './study-view.ts';
 import type { LayerProfile, Measured } from './types.ts';
 
@@ -38,7 +39,7 @@ export function layerProfile(model: ModelRecords): LayerProfile | null {
   if (prompts.length === 0) return null;
   const { name, family } = model.model;
   return {
-    ...{ model: name, family, precision: model.policy.name, kernels: model.kernels.name, prompts: prompts.length },
+    ...{ model: name, family, ...settingOf(model), prompts: prompts.length },
     added: means(prompts, null, blocks.length).map((mean, i) => ({
       layer: blocks[i],
       mean: Number.isFinite(mean) ? mean : null,

@@ -11,6 +11,7 @@ import { falsifications } from './falsification.ts';
 import { type GatesByGroup, groupState } from './gate-groups.ts';
 import { layerProfile } from './layer-profile.ts';
 import { machineSentence } from './machine.ts';
+import { settingName, settingOf } from './setting.ts';
 import { StudyView } from './study-view.ts';
 import type { ConditionOutcome, StudyOutcome } from './types.ts';
 import { studyVerdicts, verdictTable } from './verdicts.ts';
@@ -85,25 +86,23 @@ export class StudyOutcomes {
   }
 
   private outcome(record: ConditionRecord, gatesByGroup: GatesByGroup): ConditionOutcome {
-    const { index, name, model, policy, kernels, strategyName, coupling, padding } = record.condition;
+    const { index, name, model, strategyName } = record.condition;
     const { failed, notRun, voided } = groupState(gatesByGroup, record.condition);
     return {
       ...{ index, condition: name, model: model.name, family: model.family },
-      ...{ precision: policy.name, kernels: kernels.name, strategy: strategyName, coupling, padding },
+      ...{ ...settingOf(record.condition), strategy: strategyName },
       ...{ failedGates: failed, gatesNotRun: notRun },
       results: voided ? null : conditionResults(record),
     };
   }
 
-  /** Holm's adjustment needs all conditions of the same precision and kernels. */
+  /** Holm's adjustment needs all conditions of the same setting. */
   private withFamilies(conditions: readonly ConditionOutcome[]): ConditionOutcome[] {
     return conditions.map((condition) => {
       const paired = condition.results?.accuracy.paired;
       if (!condition.results || !paired) return condition;
       const family = conditions.flatMap((other) =>
-        other.precision === condition.precision && other.kernels === condition.kernels
-          ? (other.results?.accuracy.paired ?? [])
-          : [],
+        settingName(other) === settingName(condition) ? (other.results?.accuracy.paired ?? []) : [],
       );
       const adjusted = adjustPaired(family)[family.indexOf(paired)];
       const accuracy = { ...condition.results.accuracy, paired: adjusted };

@@ -1,15 +1,18 @@
-/** The records of a study, as claims ask for them: by precision, kernels and model. */
+/** The records of a study, as claims ask for them: by setting and model. */
 import { isEmulated, type KernelPreset } from '../../graph/kernels.ts';
 import type { RoundingPolicy } from '../../graph/rounding.ts';
-import type { Condition } from '../definition/condition.ts';
+import type { Condition, Coupling } from '../definition/condition.ts';
 import type { ConditionRecord } from './condition-record.ts';
 import { type GatesByGroup, groupState } from './gate-groups.ts';
 import type { PromptRecord } from './record.ts';
+import { settingName, settingOf } from './setting.ts';
 
-/** Conditions of one precision and one kernel preset. */
+/** Conditions of one setting. */
 export interface Family {
   policy: RoundingPolicy;
   kernels: KernelPreset;
+  padding: number;
+  coupling: Coupling;
   /** Of conditions whose numbers count, in the order of the study. */
   records: readonly ConditionRecord[];
   /** Conditions that a failed harness gate leaves without numbers. */
@@ -34,8 +37,9 @@ export class StudyView {
 
   /** All families, in the order of the study. */
   families(): Family[] {
-    const keys = [...new Set(this.records.map(({ condition }) => familyKey(condition)))];
-    return keys.map((key) => this.family(this.records.filter(({ condition }) => familyKey(condition) === key)));
+    const nameOf = ({ condition }: ConditionRecord) => settingName(settingOf(condition));
+    const names = [...new Set(this.records.map(nameOf))];
+    return names.map((name) => this.family(this.records.filter((record) => nameOf(record) === name)));
   }
 
   private family(records: readonly ConditionRecord[]): Family {
@@ -43,6 +47,7 @@ export class StudyView {
     const voided = records.filter((record) => groupState(this.gates, record.condition).voided);
     return {
       ...{ policy: condition.policy, kernels: condition.kernels },
+      ...{ padding: condition.padding, coupling: condition.coupling },
       records: records.filter((record) => !voided.includes(record)),
       voided: voided.map((record) => record.condition),
     };
@@ -59,13 +64,13 @@ export class StudyView {
     });
   }
 
-  /** The same model with the same kernels under another policy; null where the study has none with numbers. */
-  beside(
-    { model, kernels }: Pick<ModelRecords, 'model' | 'kernels'>,
-    fits: (policy: RoundingPolicy) => boolean,
-  ): ModelRecords | null {
+  /** The same model in the same setting but for the policy; null where the study has none with numbers. */
+  beside({ model, ...own }: ModelRecords, fits: (policy: RoundingPolicy) => boolean): ModelRecords | null {
     const family = this.families().find(
-      (other) => other.kernels.name === kernels.name && fits(other.policy) && this.has(other, model.name),
+      (other) =>
+        settingName({ ...settingOf(other), precision: '' }) === settingName({ ...settingOf(own), precision: '' }) &&
+        fits(other.policy) &&
+        this.has(other, model.name),
     );
     return (family && this.models(family).find((other) => other.model.name === model.name)) ?? null;
   }
@@ -79,12 +84,9 @@ export class StudyView {
   }
 }
 
-function familyKey({ policy, kernels }: Condition): string {
-  return JSON.stringify([policy.name, kernels.name]);
-}
-
 /** What the numbers of some records cover: models, prompts, precision, kernels, and what was left out. */
-export function scopeOf({ records, voided, policy, kernels }: Family, control: RoundingPolicy | null = null): string {
+export function scopeOf(family: Family, control: RoundingPolicy | null = null): string {
+  const { records, voided, policy, kernels, padding, coupling } = family;
   const models = [...new Set(records.map(({ condition }) => condition.model.name))];
   const prompts = new Set(records.flatMap((record) => record.prompts.map(({ prompt }) => prompt)));
   const planted = new Set(
@@ -96,6 +98,8 @@ export function scopeOf({ records, voided, policy, kernels }: Family, control: R
     `${prompts.size} ${prompts.size === 1 ? 'prompt' : 'prompts'}`,
     policy.name,
     `${kernels.name}${isEmulated(kernels) ? ' (emulated in the graph)' : ''}`,
+    ...(padding > 0 ? [`cached arm padded by ${padding} on the left`] : []),
+    ...(coupling === 'independent' ? ['random numbers of each arm its own'] : []),
     ...(control ? [`control ${control.name}`] : []),
     ...(planted.size > 0 ? [`faults planted in ${planted.size} of the prompts`] : []),
     ...(left.length > 0 ? [`left out, a harness gate failed: ${left.join(', ')}`] : []),

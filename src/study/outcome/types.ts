@@ -19,8 +19,10 @@ import type {
   SequenceDivergence,
   TemperatureDrift,
 } from './figures.ts';
+import type { Setting } from './setting.ts';
 
 export type * from './figures.ts';
+export type { Setting } from './setting.ts';
 
 export interface StudyOutcome {
   /** In the order of the study; a condition without a unit is left out, unless a failed harness gate is why. */
@@ -30,16 +32,14 @@ export interface StudyOutcome {
   /** Error that each layer's kernel adds, by model, precision and kernels. */
   profiles: LayerProfile[];
   verdicts: StudyVerdict[];
-  /** Claims × kernels × precisions: the verdicts over all models. */
+  /** Claims × settings: the verdicts over all models. */
   table: TableCell[];
   /** What a run on this kind of machine can and cannot say. */
   machine: string;
 }
 
 /** A verdict, and what of the study it is about. */
-export interface StudyVerdict extends Verdict {
-  precision: string;
-  kernels: string;
+export interface StudyVerdict extends Verdict, Setting {
   /** Null: over all models. */
   model: string | null;
   /** Name of the condition it is about; null: over several. */
@@ -48,19 +48,15 @@ export interface StudyVerdict extends Verdict {
   headline: boolean;
 }
 
-export type TableCell = Pick<StudyVerdict, 'claim' | 'part' | 'kernels' | 'precision' | 'verdict' | 'headline'>;
+export type TableCell = Pick<StudyVerdict, 'claim' | 'part' | 'verdict' | 'headline'> & Setting;
 
-export interface ConditionOutcome {
+export interface ConditionOutcome extends Setting {
   /** Place in the study, and name. */
   index: number;
   condition: string;
   model: string;
   family: string;
-  precision: string;
-  kernels: string;
   strategy: string;
-  coupling: 'keyed' | 'independent';
-  padding: number;
   /** Failed gates of its group; a failed harness gate leaves no results. */
   failedGates: string[];
   /** Gates that claims rest on and that were not run. */
@@ -95,11 +91,9 @@ export interface ConditionResults {
 }
 
 /** How many decades half precision drifts further than single precision, in a linear and in a quadratic metric. */
-export interface Falsification {
+export interface Falsification extends Setting {
   model: string;
-  kernels: string;
-  /** The half precision and the single precision it is set against. */
-  precision: string;
+  /** The single precision that the half one is set against. */
   control: string;
   strategies: string[];
   prompts: number;
@@ -114,11 +108,9 @@ export interface Falsification {
 }
 
 /** Mean relative error that each layer's kernel adds, and how it is spread. */
-export interface LayerProfile {
+export interface LayerProfile extends Setting {
   model: string;
   family: string;
-  precision: string;
-  kernels: string;
   prompts: number;
   /** Blocks in order; null where it is not a number. */
   added: { layer: number; mean: number | null }[];

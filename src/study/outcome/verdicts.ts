@@ -1,4 +1,4 @@
-/** All verdicts of a study: every half precision under every kernel preset, by condition, by model and over all. */
+/** All verdicts of a study: every setting of half precision, by condition, by model and over all. */
 import { judgeC1 } from '../claims/c1.ts';
 import { judgeC2 } from '../claims/c2.ts';
 import { judgeC3 } from '../claims/c3.ts';
@@ -7,6 +7,7 @@ import { judgeC5 } from '../claims/c5.ts';
 import { conjunction, type Finding, type Verdict } from '../claims/claim.ts';
 import { c3Evidence, c4Evidence, c5Evidence } from './model-evidence.ts';
 import { isHalf } from './precisions.ts';
+import { settingOf } from './setting.ts';
 import { type Family, type StudyView, scopeOf } from './study-view.ts';
 import { c1Evidence, c2Evidence } from './text-evidence.ts';
 import type { StudyVerdict, TableCell } from './types.ts';
@@ -32,7 +33,7 @@ function familyVerdicts(view: StudyView, family: Family): StudyVerdict[] {
   const place = (verdict: Verdict, about: Partial<Pick<StudyVerdict, 'model' | 'condition'>> = {}): StudyVerdict => {
     const overall = about.model === undefined && about.condition === undefined;
     return {
-      ...{ ...verdict, precision: family.policy.name, kernels: family.kernels.name },
+      ...{ ...verdict, ...settingOf(family) },
       ...{ model: about.model ?? null, condition: about.condition ?? null },
       headline: overall && verdict.part === headlines[verdict.claim],
     };
@@ -75,11 +76,11 @@ function overModels(found: readonly { model: string; verdicts: Verdict[] }[], fa
   });
 }
 
-/** Claims × kernels × precisions: what is said over all models. */
+/** Claims × settings: what is said over all models. */
 export function verdictTable(verdicts: readonly StudyVerdict[]): TableCell[] {
   return verdicts
     .filter(({ model, condition }) => model === null && condition === null)
-    .map(({ claim, part, kernels, precision, verdict, headline }) => ({
-      ...{ claim, part, kernels, precision, verdict, headline },
+    .map(({ claim, part, verdict, headline, precision, kernels, padding, coupling }) => ({
+      ...{ claim, part, verdict, headline, precision, kernels, padding, coupling },
     }));
 }

@@ -35,8 +35,8 @@ describe('accuracy of a condition', () => {
     expect(accuracy.paired).toMatchObject({ neededDiscordant: 6, testable: true });
   });
 
-  it('is adjusted over the conditions of the same precision and kernels', () => {
-    const conditions = [greedy, condition(1, sampled()), condition(2, { padding: 4, name: 'padded' })];
+  it('is adjusted over the conditions of the same setting', () => {
+    const conditions = [greedy, condition(1, sampled()), condition(2, { ...sampled({ sampler: 'inverse-cdf' }), name: 'inverse' })];
     const study = outcome(
       conditions,
       conditions.flatMap((at) =>

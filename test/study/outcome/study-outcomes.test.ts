@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { kernelPresets, namedKernels } from '../../../src/graph/kernels.ts';
 import { policies } from '../../../src/graph/rounding.ts';
 import { RandomStream } from '../../../src/numerics/random.ts';
+import type { Condition } from '../../../src/study/definition/condition.ts';
 import { gateGroup } from '../../../src/study/outcome/gate-groups.ts';
 import { machineSentence } from '../../../src/study/outcome/machine.ts';
+import { settingName } from '../../../src/study/outcome/setting.ts';
 import { StudyOutcomes } from '../../../src/study/outcome/study-outcomes.ts';
 import { driftBin, type UnitSummary } from '../../../src/study/unit/unit-summary.ts';
 import {
@@ -160,6 +162,50 @@ describe('the table', () => {
       new Set(['C1 overall', 'C2 direction', 'C3 sole cause', 'C4 pattern', 'C5 c']),
     );
     expect(headlines.every(({ precision }) => precision !== 'fp32')).toBe(true);
+  });
+});
+
+describe('padding, and random numbers of each arm its own', () => {
+  const crossed = [
+    condition(0),
+    condition(1, { padding: 7 }),
+    condition(2, { ...sampled(), coupling: 'independent' }),
+    condition(3, { padding: 7, policy: policies.fp32 }),
+  ];
+  const drifting = crossed.flatMap((at) => times(3, (i) => unit(at, i)));
+  const study = outcome(crossed, drifting);
+
+  it('are judged apart from what the cache does, and say so', () => {
+    const overall = study.verdicts.filter(({ claim, part }) => claim === 'C1' && part === 'overall');
+    expect(overall.map(settingName)).toEqual(['fp16 · ort', 'fp16 · ort · pad 7', 'fp16 · ort · unkeyed']);
+    expect(overall.map(({ inputs }) => inputs.conditions)).toEqual([1, 1, 1]);
+    const [plain, padded, unkeyed] = overall.map(({ scope }) => scope);
+    expect(plain).not.toMatch(/pad|random/);
+    expect(padded).toContain('cached arm padded by 7 on the left');
+    expect(unkeyed).toContain('random numbers of each arm its own');
+    expect(new Set(study.table.map(settingName)).size).toBe(3);
+  });
+
+  it('half precision is set against single precision of the same padding', () => {
+    expect(study.falsification.map((found) => [settingName(found), found.control])).toEqual([
+      ['fp16 · ort · pad 7', 'fp32'],
+    ]);
+  });
+
+  it('the adjustment of Holm takes conditions of one setting', () => {
+    const judged = (index: number, only: number) =>
+      times(8, (i) =>
+        unit(crossed[index], i, { answers: answers({ cached: i < only, uncached: false, stop: 'end' }) }),
+      );
+    const pairedOf = (at: readonly Condition[]) =>
+      outcome(at, [...judged(0, 6), ...judged(1, 7)]).conditions.map(({ results }) => results!.accuracy.paired!);
+    const apart = pairedOf(crossed.slice(0, 2));
+    expect(apart.map(({ p, adjustedP, family }) => [adjustedP === p, family])).toEqual(times(2, () => [true, 1]));
+    const together = pairedOf([condition(0), condition(1, sampled())]);
+    expect(together.map(({ p, adjustedP, family }) => [adjustedP === p, family])).toEqual([
+      [true, 2],
+      [false, 2],
+    ]);
   });
 });
 
