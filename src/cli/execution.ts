@@ -37,10 +37,10 @@ export function chooseExecution(
   { rows, givenTokens = false, allLayers }: Demand,
 ): Execution {
   const { policy, workers } = options;
-  const limit = options.maxMemory ?? usableMemory();
+  const limit = memoryLimit(options.maxMemory);
   const { resident, perWorker, byLayer } = estimateMemory(checkpoint, policy, rows);
   const source = options.maxMemory === null ? 'memory' : '--max-memory';
-  const estimate = `about ${shown(resident)} with all layers loaded, ${shown(byLayer)} layer by layer; ${shown(limit)} may be used`;
+  const estimate = `about ${shownBytes(resident)} with all layers loaded, ${shownBytes(byLayer)} layer by layer; ${shownBytes(limit)} may be used`;
   if (resident <= limit) {
     const fitting = Math.min(workers, 1 + Math.floor((limit - resident) / perWorker));
     return { execution: 'resident', workers: fitting, note: `memory: ${estimate}: all layers loaded` };
@@ -67,20 +67,22 @@ export function chooseExecution(
  * @throws InputError
  */
 export function checkLoads(checkpoint: Checkpoint, policy: RoundingPolicy, maxMemory: number | null, copies = 1): void {
-  const limit = maxMemory ?? usableMemory();
+  const limit = memoryLimit(maxMemory);
   const needed = copies * loadedBytes(checkpoint, policy);
   if (needed <= limit) return;
   throw new InputError(
-    `${maxMemory === null ? 'memory' : '--max-memory'}: ${checkpoint.name} takes about ${shown(needed)} with all layers loaded, ${shown(limit)} may be used`,
+    `${maxMemory === null ? 'memory' : '--max-memory'}: ${checkpoint.name} takes about ${shownBytes(needed)} with all layers loaded, ${shownBytes(limit)} may be used`,
     'kvlens diverge runs layer by layer on given tokens (--prefill N); or raise --max-memory',
   );
 }
 
-function usableMemory(): number {
-  return usableShare * (process.availableMemory?.() ?? totalmem());
+/** What a run may take: what it is told, or a share of the memory at hand. */
+export function memoryLimit(maxMemory: number | null): number {
+  return maxMemory ?? usableShare * (process.availableMemory?.() ?? totalmem());
 }
 
-function shown(bytes: number): string {
+/** `1.34 GB` */
+export function shownBytes(bytes: number): string {
   if (bytes >= 1e9) return `${(bytes / 1e9).toPrecision(3)} GB`;
   return bytes >= 1e6 ? `${Math.round(bytes / 1e6)} MB` : `${Math.ceil(bytes / 1e3)} kB`;
 }

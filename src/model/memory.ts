@@ -25,7 +25,7 @@ export interface MemoryEstimate {
 const storedTypes: Record<TensorDtype, StorageType> = { F16: 'f16', BF16: 'bf16', F32: 'f32' };
 
 /** Node, the runtime's library and what a small run allocates; rows that are saved are not counted. */
-const process = 300e6;
+export const processBytes = 300e6;
 /** Gates compare up to three graphs of every stage: without hooks, with some, with all. */
 const gateCopies = 3;
 /** A prompt's steps run two: with every hook, and the bare one that attributes a layer's difference. */
@@ -49,15 +49,15 @@ export function estimateMemory(checkpoint: Checkpoint, policy: RoundingPolicy, r
   const converted = stored.some((dtype) => dtype !== 'F32' && !contains(typeAt(policy, 'weights'), storedTypes[dtype]));
   const stageBytes = largest * (stageCopies * size + (stored.includes('F32') ? 4 : 2) + (converted ? 2 : 0));
   return {
-    resident: process + gateCopies * weights + loading + captured * config.layers,
+    resident: processBytes + gateCopies * weights + loading + captured * config.layers,
     perWorker: workerCopies * weights,
-    byLayer: process + stageBytes + captured,
+    byLayer: processBytes + stageBytes + captured,
   };
 }
 
 /** Loaded weights of an executor that runs without gates. */
 export function loadedBytes(checkpoint: Checkpoint, policy: RoundingPolicy): number {
-  return process + (computeType(policy) === 'f64' ? 8 : 4) * loadedParameters(checkpoint);
+  return processBytes + (computeType(policy) === 'f64' ? 8 : 4) * loadedParameters(checkpoint);
 }
 
 /** Parameters of each block and of the unembedding; rows of the embedding are gathered from the file. */

@@ -2,9 +2,7 @@
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { exitCodes, UsageError } from '../../errors.ts';
-
 import { renderStudy } from '../../report/terminal/index.ts';
-
 import { RunDirectory } from '../../store/run-directory.ts';
 import { resolveStudy } from '../../study/definition/resolve.ts';
 import { readStudy, type StudyDefinition } from '../../study/definition/schema.ts';
@@ -15,16 +13,9 @@ import type { StudyResult } from '../../study/run/publish.ts';
 import { runStudy, type StudyProgress } from '../../study/run/study-run.ts';
 import { isShard, parseShard } from '../../study/run/work-units.ts';
 import type { CommandDefinition, Context, Outcome } from '../command.ts';
-import {
-  addCommonOptions,
-  addOption,
-  type CommonName,
-  checkResume,
-  commonNames,
-  OptionValues,
-  unusedOptions,
-} from '../options.ts';
+import { addCommonOptions, addOption, type CommonName, checkResume, OptionValues, unusedOptions } from '../options.ts';
 import { Progress, type ProgressState } from '../progress.ts';
+import { chooseStudyExecution } from '../study-execution.ts';
 import { overrideStudy } from '../study-overrides.ts';
 import { studyResult } from '../study-result.ts';
 import { noteUnused } from '../subject.ts';
@@ -77,15 +68,6 @@ export const studyCommand: CommandDefinition<'study'> = {
     const values = new OptionValues(command);
     const folders = values.texts('merge');
     if (folders !== undefined) return merge(command, folders, context);
-    noteUnused(
-      unusedOptions(
-        command,
-        commonNames.filter((name) => name !== 'maxMemory'),
-      ),
-      'study',
-      context,
-      values.flag('quiet'),
-    );
     const out = values.text('out') ?? null;
     const resume = values.flag('resume');
     checkResume({ resume, out });
@@ -96,13 +78,17 @@ export const studyCommand: CommandDefinition<'study'> = {
       const finished = await finishedStudy(out, study, shard);
       if (finished) return outcomeOf(finished, out, context);
     }
+    const { note, ...execution } = chooseStudyExecution(study, {
+      workers: values.number('workers') ?? availableParallelism(),
+      maxMemory: values.number('maxMemory') ?? null,
+    });
+    if (note !== null && !values.flag('quiet')) context.io.err(`${note}\n`);
     const name = definition.name + (shard === null ? '' : `-${shard.index}-of-${shard.of}`);
     const run = RunDirectory.create({ command: 'study', model: name, resume, ...(out === null ? {} : { out }) });
     const progress = new Progress(context.io, values.flag('quiet'));
     try {
       const result = await runStudy({
-        ...{ study, run, shard, signal: context.signal },
-        workers: values.number('workers') ?? availableParallelism(),
+        ...{ study, run, shard, ...execution, signal: context.signal },
         onProgress: (state) => progress.update(progressState(name, state)),
       });
       progress.end();

@@ -9,3 +9,4 @@ export {
 } from './placebo-arms.ts';
 export { placeboBytes } from './placebo-bytes.ts';
 export { type PlaceboClassesOptions, placeboClasses } from './placebo-classes.ts';
+export { placeboSeeds } from './placebo-seeds.ts';

@@ -36,6 +36,8 @@ export interface StudyOptions {
   study: ResolvedStudy;
   run: RunDirectory;
   workers: number;
+  /** Default false. */
+  releasePlacebo?: boolean;
   /** Null: all units. */
   shard: Shard | null;
   signal?: AbortSignal;
@@ -80,11 +82,11 @@ function withResume({ message, hint }: InputError, path: string): InputError {
 }
 
 async function makeUnits(options: StudyOptions, units: WorkUnits, journal: UnitJournal): Promise<void> {
-  const { study, workers, shard, signal, onProgress } = options;
+  const { study, workers, releasePlacebo = false, shard, signal, onProgress } = options;
   const { groups, models, conditions } = study;
   const open = groups.filter(({ index }) => !journal.gates.has(index));
   if (open.length === 0 && jobsOf(study, units, shard, journal).next().done) return;
-  const pool = openUnitPool(configOf(study), workers);
+  const pool = openUnitPool({ ...configOf(study), releasePlacebo }, workers);
   try {
     const report = (stage: 'gates' | 'units', condition: string | null, total: number, from: number) => {
       const done = stage === 'gates' ? journal.gates.size : journal.finished;
@@ -146,7 +148,7 @@ function* jobsOf(
 }
 
 /** What a thread is told of a study. */
-function configOf(study: ResolvedStudy): UnitConfig {
+function configOf(study: ResolvedStudy): Omit<UnitConfig, 'releasePlacebo'> {
   const { models, groups, conditions, groupOf } = study;
   const references = [...models].map(([name, { checkpoint }]) => [name, referenceTo(checkpoint)]);
   return { models: Object.fromEntries(references), groups, conditions, groupOf, settings: unitSettings(study) };

@@ -5,18 +5,12 @@ import { promptInput } from '../../divergence/prompt-runner.ts';
 import { standInHolds } from '../../divergence/stand-in.ts';
 import type { GateResult } from '../../divergence/summary.ts';
 import type { OperationClass } from '../../graph/kernels.ts';
-import type { RoundingPolicy } from '../../graph/rounding.ts';
-import { checkPlacebo, placeboClasses } from '../placebo/index.ts';
+import { checkPlacebo, placeboClasses, placeboSeeds } from '../placebo/index.ts';
 import type { GatesJob, GatesUnit, UnitConfig } from './unit.ts';
 import type { GroupBench } from './workbench.ts';
 
 /** Decode steps of each prompt that are looked at. */
 const placeboSteps = 24;
-
-/** True for a policy that rounds to sixteen bits by default: the claims are about these. */
-export function isHalf({ default: type }: RoundingPolicy): boolean {
-  return type === 'f16' || type === 'bf16';
-}
 
 /** Measure the gates of a group on its model's first prompt. */
 export async function measureGates({ settings }: UnitConfig, bench: GroupBench, job: GatesJob): Promise<GatesUnit> {
@@ -26,8 +20,7 @@ export async function measureGates({ settings }: UnitConfig, bench: GroupBench, 
   const [prompt] = job.prompts;
   const gates = await runGates({ checkpoint, policy, kernels, threads, decodeRows, prompt });
   const none: GatesUnit = { kind: 'gates', group: group.index, gates, classes: [], placeboPlan: 'forward' };
-  const asked = placebo.precisions?.includes(group.policy.name) ?? true;
-  if (placebo.arms === 0 || !asked || !isHalf(group.policy)) return none;
+  if (placeboSeeds(placebo, group.policy).length === 0) return none;
   const plan = standInHolds(policy, gates) ? 'stand-in' : 'recompute';
   const strategy = { kind: 'greedy' } as const;
   const classes = await placeboClasses(executor, job.prompts.map(promptInput), { strategy, steps: placeboSteps, plan });

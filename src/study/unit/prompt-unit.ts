@@ -8,7 +8,7 @@ import type { Fault } from '../../model/faults.ts';
 import type { Strategy } from '../../model/sampling/index.ts';
 import { rowValues } from '../../store/row-values.ts';
 import { extractAnswer, isCorrect } from '../answers/index.ts';
-import { type PlaceboArms, placeboArms } from '../placebo/index.ts';
+import { type PlaceboArms, placeboArms, placeboSeeds } from '../placebo/index.ts';
 import { explainFlip } from './explain-flip.ts';
 import { patchUnit } from './patch-unit.ts';
 import { isPlanted } from './planted.ts';
@@ -45,7 +45,9 @@ export async function runPromptUnit(config: UnitConfig, bench: GroupBench, job: 
     },
     promptInput(prompt),
   );
-  const placebo = await runPlacebo(settings, bench, job, result, condition.strategy);
+  const placebo = await runPlacebo(settings, bench, job, {
+    ...{ result, strategy, release: config.releasePlacebo },
+  });
   const patches =
     padding === 0 && prompt.index < settings.patching.prompts && settings.patching.strategies.includes(strategyName);
   const patched = patches ? await patchUnit(bench, { settings, strategy, uncachedPlan, faults }, prompt) : null;
@@ -115,8 +117,7 @@ async function runPlacebo(
   { placebo, answers, maxNewTokens, ignoreEos }: UnitSettings,
   { executor }: GroupBench,
   { prompt, classes, placeboPlan }: PromptJob,
-  result: PromptResult,
-  strategy: Strategy,
+  { result, strategy, release }: { result: PromptResult; strategy: Strategy; release: boolean },
 ): Promise<{ summary: PlaceboSummary; rows: unknown[][] } | null> {
   const logits = result.logits;
   if (classes.length === 0 || logits === null || prompt.index >= (placebo.prompts ?? Infinity)) return null;
@@ -127,10 +128,11 @@ async function runPlacebo(
     ...{ endTokens: ignoreEos ? [] : eosTokenIds, limit: Math.max(1, Math.min(maxNewTokens, room)) },
     ...{ atContext: room < maxNewTokens, stop: answers.stop, tokenizer: checkpoint.tokenizer },
   });
-  const seeds = Array.from({ length: placebo.arms }, (_, i) => i + 1);
+  const seeds = placeboSeeds(placebo, executor.options.policy);
   const found: PlaceboArms = await placeboArms(executor, {
     ...{ id: prompt.id, tokens: [...prompt.tokens, ...result.tokensUncached], promptLength: prompt.tokens.length },
     ...{ logits, strategy, classes, seeds, plan: placeboPlan, maxNewTokens, ends: (made) => end.after(made) !== null },
+    release,
   });
   const { tokenizer } = checkpoint;
   const correct = found.tokens.map((tokens) =>

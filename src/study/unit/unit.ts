@@ -21,6 +21,8 @@ export interface UnitConfig {
   /** Group of each condition. */
   groupOf: readonly number[];
   settings: UnitSettings;
+  /** Close a placebo arm's sessions after its text: those of all arms do not fit beside one another. Changes no result. */
+  releasePlacebo: boolean;
 }
 
 export interface UnitSettings

@@ -36,7 +36,11 @@ describe('accuracy of a condition', () => {
   });
 
   it('is adjusted over the conditions of the same setting', () => {
-    const conditions = [greedy, condition(1, sampled()), condition(2, { ...sampled({ sampler: 'inverse-cdf' }), name: 'inverse' })];
+    const conditions = [
+      greedy,
+      condition(1, sampled()),
+      condition(2, { ...sampled({ sampler: 'inverse-cdf' }), name: 'inverse' }),
+    ];
     const study = outcome(
       conditions,
       conditions.flatMap((at) =>
