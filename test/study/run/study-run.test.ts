@@ -1,8 +1,9 @@
 /** A run of a study: the same bytes every time, and an interruption keeps what is finished. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { InputError, InterruptedError } from '../../../src/errors.ts';
+import { Executor } from '../../../src/model/executor.ts';
 import type { ResolvedStudy } from '../../../src/study/definition/resolve.ts';
 import { unitTables } from '../../../src/study/unit/unit.ts';
 import { contents, resolved, run, temporaryFolder, tinyStudy, unlike } from './tiny-study.ts';
@@ -24,6 +25,19 @@ test('a second run has the same bytes, the manifest’s provenance apart', async
     readFileSync(join(whole, 'manifest.json'), 'utf8'),
   );
   for (const table of unitTables) expect(manifest.provenance.rows[`${table}.arrow`], table).toBeGreaterThan(0);
+});
+
+test('placebo arms that are loaded anew for each prompt change no byte, and are loaded that often', async () => {
+  const closed = vi.spyOn(Executor.prototype, 'releaseKernel');
+  const closedIn = async (name: string, releasePlacebo: boolean) => {
+    closed.mockClear();
+    await run(study, join(folder, name), { releasePlacebo });
+    return closed.mock.calls.length;
+  };
+  // Three prompts, two strategies, two arms.
+  expect((await closedIn('released', true)) - (await closedIn('kept', false))).toBe(12);
+  expect(unlike(join(folder, 'released'), whole)).toEqual([]);
+  closed.mockRestore();
 });
 
 test('interrupted after every unit in turn, it ends with the bytes of one run', async () => {

@@ -50,6 +50,7 @@ interface RunOptions {
   shard?: Shard | null;
   resume?: boolean;
   signal?: AbortSignal;
+  releasePlacebo?: boolean;
   onUnit?: (done: number) => void;
 }
 
@@ -57,10 +58,16 @@ interface RunOptions {
 export async function run(
   study: ResolvedStudy,
   out: string,
-  { shard = null, resume = false, signal, onUnit }: RunOptions = {},
+  { shard = null, resume = false, signal, releasePlacebo = false, onUnit }: RunOptions = {},
 ): Promise<StudyResult> {
   return runStudy({
-    ...{ study, shard, workers: 1, run: RunDirectory.create({ command: 'study', model: 'tiny', out, resume }) },
+    ...{
+      study,
+      shard,
+      workers: 1,
+      releasePlacebo,
+      run: RunDirectory.create({ command: 'study', model: 'tiny', out, resume }),
+    },
     ...(signal === undefined ? {} : { signal }),
     onProgress: ({ stage, done }) => {
       if (stage === 'units') onUnit?.(done);
