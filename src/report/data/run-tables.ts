@@ -1,0 +1,28 @@
+/**
+ * A run's files as figures read them, wherever they come from: a folder, files dropped onto a page, a notebook. Everything under
+ * `data/` and `figures/` runs in a browser too.
+ */
+import type { RecordBatch } from 'apache-arrow';
+
+/** Tables that figures read. */
+export type RunTable =
+  | 'conditions'
+  | 'prompts'
+  | 'vocab'
+  | 'steps'
+  | 'layers'
+  | 'patches'
+  | 'answers'
+  | 'temperatures'
+  | 'placebo';
+
+export interface RunTables {
+  /** The folder's name, or what the files were called. */
+  name: string;
+  /** False where the run has no such file: a figure then says which command makes it. */
+  has(table: RunTable): boolean;
+  /** One after another, so that files larger than memory can be read; nothing where the run has no such file. */
+  batches(table: RunTable): AsyncIterable<RecordBatch>;
+  /** `manifest.json`, `controls.json`, `outcomes.json` or `verdicts.json`, parsed; null where the run has none. */
+  json(name: 'manifest' | 'controls' | 'outcomes' | 'verdicts'): Promise<unknown>;
+}

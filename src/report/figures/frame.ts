@@ -1,0 +1,86 @@
+/** What every figure is: a finding as its title, what is drawn as its subtitle, and an SVG that says both to those who cannot see it. */
+import { escapeXml, round, text } from './svg.ts';
+import { type Appearance, adaptiveStyle, type Palette, paletteOf } from './theme.ts';
+
+export interface Figure {
+  /** The finding. */
+  title: string;
+  /** What is drawn, n, and the scale. */
+  subtitle: string;
+  /** Title and what the figure shows, in words. */
+  alternative: string;
+  /** Of the SVG, in CSS pixels. */
+  width: number;
+  height: number;
+  svg: string;
+}
+
+export interface FigureOptions {
+  /** CSS pixels; default 720. */
+  width?: number;
+  /** Default `adaptive`. */
+  appearance?: Appearance;
+  /** Title and subtitle within the SVG, as a notebook and a file need them; a page has them as text. Default true. */
+  framed?: boolean;
+}
+
+/** The body of a figure: its parts with (0, 0) at the top left below the title. */
+export interface Body {
+  height: number;
+  parts: readonly string[];
+}
+
+export const defaultWidth = 720;
+const fontFamily = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
+const titleSize = 14.5;
+const subtitleSize = 12.5;
+
+/** Draw a figure of a title, a subtitle and what `draw` makes of the palette and the width. */
+export function frame(
+  { title, subtitle, shows }: { title: string; subtitle: string; shows: string },
+  { width = defaultWidth, appearance = 'adaptive', framed = true }: FigureOptions,
+  draw: (palette: Palette, width: number) => Body,
+): Figure {
+  const palette = paletteOf(appearance);
+  const { theme } = palette;
+  const heads = framed
+    ? [...heading(title, width, titleSize, theme.ink, 620), ...heading(subtitle, width, subtitleSize, theme.ink3, 400)]
+    : [];
+  let top = 0;
+  const above = heads.map(({ content, size, fill, weight }) => {
+    top += round(size * 1.38);
+    return text(0, top - 4, content, fill, `font-size="${size}" font-weight="${weight}"`);
+  });
+  if (framed) top += 12;
+  const body = draw(palette, width);
+  const height = Math.ceil(top + body.height);
+  const alternative = `${title}. ${shows}`;
+  const size = `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`;
+  const svg = [
+    `<svg xmlns="http://www.w3.org/2000/svg" class="kvl" ${size} role="img" aria-label="${escapeXml(alternative)}" font-family="${fontFamily}">`,
+    framed && appearance === 'adaptive' ? `<style>${adaptiveStyle()}</style>` : '',
+    `<defs><pattern id="kvl-zero" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="${theme.zero}"/><path d="M0 0V6" stroke="${theme.hatch}" stroke-width="1.4"/></pattern></defs>`,
+    ...above,
+    `<g transform="translate(0 ${top})">`,
+    ...body.parts,
+    '</g></svg>',
+  ]
+    .filter((part) => part !== '')
+    .join('\n');
+  return { title, subtitle, alternative, width, height, svg };
+}
+
+/** Lines of a heading, broken by an estimate of their width: half a size per character, and a little. */
+function heading(content: string, width: number, size: number, fill: string, weight: number) {
+  const most = Math.max(20, Math.floor(width / (size * 0.5)));
+  const lines: string[] = [];
+  let line = '';
+  for (const word of content.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > most) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  if (line !== '') lines.push(line);
+  return lines.map((each) => ({ content: each, size, fill, weight }));
+}
