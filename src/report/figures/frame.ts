@@ -12,6 +12,8 @@ export interface Figure {
   /** Of the SVG, in CSS pixels. */
   width: number;
   height: number;
+  /** Where the body's (0, 0) lies, for what finds its way about in it. */
+  origin: { x: number; y: number };
   svg: string;
 }
 
@@ -22,6 +24,8 @@ export interface FigureOptions {
   appearance?: Appearance;
   /** Title and subtitle within the SVG, as a notebook and a file need them; a page has them as text. Default true. */
   framed?: boolean;
+  /** A picture on its own, as in a README: a large title, margins, a background. Default false. */
+  poster?: boolean;
 }
 
 /** The body of a figure: its parts with (0, 0) at the top left below the title. */
@@ -32,42 +36,44 @@ export interface Body {
 
 export const defaultWidth = 720;
 const fontFamily = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
-const titleSize = 14.5;
-const subtitleSize = 12.5;
+const sizes = { plain: { title: 14.5, subtitle: 12.5, margin: 0 }, poster: { title: 24, subtitle: 13.5, margin: 32 } };
 
 /** Draw a figure of a title, a subtitle and what `draw` makes of the palette and the width. */
 export function frame(
   { title, subtitle, shows }: { title: string; subtitle: string; shows: string },
-  { width = defaultWidth, appearance = 'adaptive', framed = true }: FigureOptions,
+  { width = defaultWidth, appearance = 'adaptive', framed = true, poster = false }: FigureOptions,
   draw: (palette: Palette, width: number) => Body,
 ): Figure {
   const palette = paletteOf(appearance);
   const { theme } = palette;
+  const { title: titleSize, subtitle: subtitleSize, margin } = sizes[poster ? 'poster' : 'plain'];
+  const inner = width - 2 * margin;
   const heads = framed
-    ? [...heading(title, width, titleSize, theme.ink, 620), ...heading(subtitle, width, subtitleSize, theme.ink3, 400)]
+    ? [...heading(title, inner, titleSize, theme.ink, 620), ...heading(subtitle, inner, subtitleSize, theme.ink3, 400)]
     : [];
-  let top = 0;
+  let top = margin;
   const above = heads.map(({ content, size, fill, weight }) => {
     top += round(size * 1.38);
-    return text(0, top - 4, content, fill, `font-size="${size}" font-weight="${weight}"`);
+    return text(margin, top - 4, content, fill, `font-size="${size}" font-weight="${weight}"`);
   });
-  if (framed) top += 12;
-  const body = draw(palette, width);
-  const height = Math.ceil(top + body.height);
+  if (framed) top += poster ? 18 : 12;
+  const body = draw(palette, inner);
+  const height = Math.ceil(top + body.height + margin);
   const alternative = `${title}. ${shows}`;
   const size = `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`;
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" class="kvl" ${size} role="img" aria-label="${escapeXml(alternative)}" font-family="${fontFamily}">`,
     framed && appearance === 'adaptive' ? `<style>${adaptiveStyle()}</style>` : '',
     `<defs><pattern id="kvl-zero" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="${theme.zero}"/><path d="M0 0V6" stroke="${theme.hatch}" stroke-width="1.4"/></pattern></defs>`,
+    poster ? `<rect width="${width}" height="${height}" fill="${theme.background}"/>` : '',
     ...above,
-    `<g transform="translate(0 ${top})">`,
+    `<g transform="translate(${margin} ${top})">`,
     ...body.parts,
     '</g></svg>',
   ]
     .filter((part) => part !== '')
     .join('\n');
-  return { title, subtitle, alternative, width, height, svg };
+  return { title, subtitle, alternative, width, height, origin: { x: margin, y: top }, svg };
 }
 
 /** Lines of a heading, broken by an estimate of their width: half a size per character, and a little. */

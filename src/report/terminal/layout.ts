@@ -1,5 +1,6 @@
 /** Lines of text that fit a terminal: wrapping, padding, safe token text, plain ASCII. */
 import { stripVTControlCharacters } from 'node:util';
+import { visibleCharacters } from '../visible.ts';
 
 /** What the terminal can show. */
 export interface TerminalOptions {
@@ -65,14 +66,7 @@ export function displayWidth(text: string): number {
 
 /** Token text as it may be printed: spaces and line breaks visible, nothing that could steer the terminal. */
 export function visible(text: string, width = Number.POSITIVE_INFINITY): string {
-  const shown = [...text].map((character) => {
-    // Byte-level vocabularies write a space as Ġ and a line feed as Ċ.
-    if (character === ' ' || character === '▁' || character === 'Ġ') return '␣';
-    if (character === '\n' || character === 'Ċ') return '⏎';
-    if (character === '\t') return '⇥';
-    if (!/[\p{Control}\p{Format}\p{Surrogate}\u2028\u2029]/u.test(character)) return character;
-    return `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
-  });
+  const shown = visibleCharacters(text);
   if (displayWidth(shown.join('')) <= width) return shown.join('');
   let cut = '';
   for (const part of shown) {
