@@ -7,68 +7,31 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { hookName } from '../src/graph/hooks.ts';
-import { unitRoundoff } from '../src/numerics/types.ts';
-import { driftMap, type MapRow } from '../src/report/figures/drift-map.ts';
-import { themes } from '../src/report/figures/theme.ts';
-import { openArrow } from '../src/store/reader.ts';
+import { driftMapData } from '../src/report/data/drift-map.ts';
+import { isMissing } from '../src/report/data/missing.ts';
+import { openRunFolder } from '../src/report/data/run-folder.ts';
+import { driftMapFigure } from '../src/report/figures/drift-map.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const layers = 6;
-const blockHooks = [
-  ['attn.attn_scores', 'scores'],
-  ['attn_out', 'attn out'],
-  ['mlp_out', 'mlp out'],
-  ['resid_post', 'resid post'],
-] as const;
-const hooks: { hook: string; group: string; label: string }[] = [
-  { hook: hookName('embed'), group: '', label: 'embed' },
-  ...Array.from({ length: layers }, (_, layer) =>
-    blockHooks.map(([kind, label]) => ({ hook: hookName(kind, layer), group: `L${layer}`, label })),
-  ).flat(),
-  { hook: hookName('ln_final.normalized'), group: ' ', label: 'final norm' },
-  { hook: hookName('logits'), group: ' ', label: 'logits' },
-];
+const hooks = ['hook_embed', '*.hook_attn_scores', '*.hook_attn_out', '*.hook_mlp_out', '*.hook_resid_post'].concat(
+  'ln_final.hook_normalized',
+  'logits',
+);
 
 const folder = mkdtempSync(join(tmpdir(), 'kvlens-hero-'));
 const run = join(folder, 'run');
-const command = ['diverge', 'mini-llama', '--out', run, '--quiet'];
-const names = hooks.map(({ hook }) => hook).join();
-execFileSync(process.execPath, [join(root, 'dist', 'cli', 'main.js'), ...command, '--hooks', names]);
-
-async function rows(name: string) {
-  const file = await openArrow(join(run, `${name}.arrow`));
-  const table = await file.table();
-  await file.close();
-  return table.toArray().map((row) => row.toJSON());
-}
-const allSteps = (await rows('steps')).filter((row) => row.protocol === 'teacher-forced');
-const differing = new Map<string, number>();
-for (const row of allSteps) {
-  differing.set(row.prompt, (differing.get(row.prompt) ?? 0) + (row.logits_n_differ > 0 ? 1 : 0));
-}
-const [id] = [...differing].reduce((most, entry) => (entry[1] > most[1] ? entry : most));
-const steps = allSteps.filter((row) => row.prompt === id);
-const drift = new Map<string, number>();
-for (const row of await rows('layers')) {
-  if (row.prompt === id) drift.set(`${row.hook} ${row.step}`, row.rel_l2 / unitRoundoff('f16'));
-}
+const command = ['diverge', 'mini-llama', '--out', run, '--quiet', '--hooks', hooks.join()];
+execFileSync(process.execPath, [join(root, 'dist', 'cli', 'main.js'), ...command]);
+const map = await driftMapData(openRunFolder(run));
 rmSync(folder, { recursive: true });
+if (isMissing(map)) throw new Error(map.missing);
 
-const count = steps.length - 1;
-const map: MapRow[] = hooks.map(({ hook, group, label }) => ({
-  group,
-  label,
-  drift: Array.from({ length: count }, (_, i) => drift.get(`${hook} ${i + 1}`) ?? null),
-}));
-const flips = steps.filter(({ flip, step }) => flip && step > 0).map(({ step }) => step);
-const alternative = `Map of ${count} decode steps of mini-llama in fp16: the logits differ in ${differing.get(id)} of them; ${flips.length} tokens flip.`;
-for (const [name, theme] of Object.entries(themes)) {
-  const svg = driftMap({
-    ...{ rows: map, firstStep: 1, flips, alternative, theme, width: 1040 },
+for (const appearance of ['light', 'dark'] as const) {
+  const { svg, alternative } = driftMapFigure(map, {
+    ...{ appearance, poster: true, width: 1184 },
     title: 'Where does decoding with a KV cache stop being the same?',
-    subtitle: `mini-llama in fp16, prompt ${id}, ONNX Runtime on a CPU. Down: operations. Across: ${count} decode steps. Colour: size of the difference.`,
+    subtitle: `mini-llama in fp16, prompt ${map.promptIndex}, ONNX Runtime on a CPU. Down: operations. Across: ${map.steps.length} decode steps. Colour: size of the difference, 1 u is one rounding (2⁻¹¹).`,
   });
-  writeFileSync(join(root, 'docs', `hero-${name}.svg`), svg);
+  writeFileSync(join(root, 'docs', `hero-${appearance}.svg`), `${svg}\n`);
+  if (appearance === 'light') console.log(alternative);
 }
-console.log(alternative);

@@ -3,7 +3,7 @@
  * prompts' rows are kept, whatever the size of the file.
  */
 import { hookDefinitions } from '../../graph/hooks.ts';
-import { formats, type StorageType } from '../../numerics/types.ts';
+import type { StorageType } from '../../numerics/types.ts';
 import { Columns } from './columns.ts';
 import type { RunCondition } from './conditions.ts';
 import type { RunTables } from './run-tables.ts';
@@ -63,31 +63,34 @@ interface Collected {
   chosen: Map<number, { uncached: number; cached: number; flip: boolean }>;
 }
 
+/** By condition and prompt. */
+type Collection = Map<string, Map<string, Collected>>;
+
 const order = new Map(hookDefinitions.map(({ kind }, i) => [kind, i]));
 /** Kinds whose type is that of the residual stream, the later ones preferred. */
 const residualKinds = ['logits', 'embed', 'resid_pre', 'resid_mid', 'resid_post'];
 
 /** The maps of these prompts, in their order; null for one without rows. */
 export async function readLayerMaps(run: RunTables, choices: readonly MapChoice[]): Promise<(LayerMap | null)[]> {
-  const collected = new Map(
-    choices.map(({ condition, prompt }) => [
-      keyOf(condition.condition, prompt),
-      { hooks: new Map(), cells: [], positions: new Map(), chosen: new Map() } satisfies Collected as Collected,
-    ]),
-  );
+  const collected: Collection = new Map();
+  for (const { condition, prompt } of choices) {
+    const prompts = collected.get(condition.condition) ?? new Map<string, Collected>();
+    prompts.set(prompt, { hooks: new Map(), cells: [], positions: new Map(), chosen: new Map() });
+    collected.set(condition.condition, prompts);
+  }
   await collectLayers(run, collected);
   await collectSteps(run, collected);
   const indices = await promptIndices(run);
   const maps: (LayerMap | null)[] = [];
   for (const choice of choices) {
-    const found = collected.get(keyOf(choice.condition.condition, choice.prompt));
+    const found = collected.get(choice.condition.condition)?.get(choice.prompt);
     const texts = await tokenTexts(run, choice.condition.model, tokensOf(found));
     maps.push(found && found.cells.length > 0 ? mapOf(choice, found, texts, indices) : null);
   }
   return maps;
 }
 
-async function collectLayers(run: RunTables, collected: ReadonlyMap<string, Collected>): Promise<void> {
+async function collectLayers(run: RunTables, collected: Collection): Promise<void> {
   for await (const batch of run.batches('layers')) {
     const columns = new Columns('layers', batch);
     const [condition, prompt, hook, kind, dtype] = (['condition', 'prompt', 'hook', 'kind', 'dtype'] as const).map(
@@ -98,7 +101,7 @@ async function collectLayers(run: RunTables, collected: ReadonlyMap<string, Coll
     const head = columns.numbers('head');
     const values = mapColumns.map((name) => columns.required(name));
     for (let row = 0; row < batch.numRows; row++) {
-      const found = collected.get(keyOf(condition(row), prompt(row)));
+      const found = collected.get(condition(row))?.get(prompt(row));
       // Step 0 is the prefill, which both arms run.
       if (!found || step(row) < 1 || head(row) !== null) continue;
       const name = hook(row);
@@ -124,7 +127,7 @@ function stateOf(
   return differ === 0 ? cellStates.zero : cellStates.finite;
 }
 
-async function collectSteps(run: RunTables, collected: ReadonlyMap<string, Collected>): Promise<void> {
+async function collectSteps(run: RunTables, collected: Collection): Promise<void> {
   for await (const batch of run.batches('steps')) {
     const columns = new Columns('steps', batch);
     const [condition, prompt, protocol] = (['condition', 'prompt', 'protocol'] as const).map((name) =>
@@ -135,7 +138,7 @@ async function collectSteps(run: RunTables, collected: ReadonlyMap<string, Colle
     const flip = columns.booleans('flip');
     for (let row = 0; row < batch.numRows; row++) {
       if (step(row) < 1 || protocol(row) !== 'teacher-forced') continue;
-      const found = collected.get(keyOf(condition(row), prompt(row)));
+      const found = collected.get(condition(row))?.get(prompt(row));
       if (!found) continue;
       found.positions.set(step(row), position(row));
       found.chosen.set(step(row), { uncached: uncached(row), cached: cached(row), flip: flip(row) === true });
@@ -167,7 +170,10 @@ function mapOf(
 ): LayerMap {
   const rows = [...hooks.values()].sort((a, b) => a.layer - b.layer || place(a.kind) - place(b.kind));
   const numbers = [...positions.keys()].sort((a, b) => a - b);
-  const [rowOf, columnOf] = [new Map(rows.map(({ hook }, i) => [hook, i])), new Map(numbers.map((step, i) => [step, i]))];
+  const [rowOf, columnOf] = [
+    new Map(rows.map(({ hook }, i) => [hook, i])),
+    new Map(numbers.map((step, i) => [step, i])),
+  ];
   const states = new Uint8Array(rows.length * numbers.length);
   const blank = () => new Float64Array(states.length).fill(Number.NaN);
   const values = { rel_l2: blank(), max_abs: blank(), max_ulp: blank(), n_differ: blank(), n_elements: blank() };
@@ -199,10 +205,5 @@ function place(kind: string): number {
 }
 
 export function storageType(name: string): StorageType | null {
-  return name in formats ? (name as StorageType) : null;
-}
-
-/** Ids and names hold no line feed that a JSON text would not show. */
-function keyOf(condition: string, prompt: string): string {
-  return JSON.stringify([condition, prompt]);
+  return (['f16', 'bf16', 'f32', 'f64'] as const).find((type) => type === name) ?? null;
 }

@@ -1,6 +1,6 @@
 /** What every figure is: a finding as its title, what is drawn as its subtitle, and an SVG that says both to those who cannot see it. */
 import { escapeXml, round, text } from './svg.ts';
-import { type Appearance, adaptiveStyle, type Palette, paletteOf } from './theme.ts';
+import { type Appearance, adaptiveStyle, type Palette, paletteOf, pixelStyle } from './theme.ts';
 
 export interface Figure {
   /** The finding. */
@@ -63,7 +63,7 @@ export function frame(
   const size = `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`;
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" class="kvl" ${size} role="img" aria-label="${escapeXml(alternative)}" font-family="${fontFamily}">`,
-    framed && appearance === 'adaptive' ? `<style>${adaptiveStyle()}</style>` : '',
+    style(framed, appearance),
     `<defs><pattern id="kvl-zero" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="${theme.zero}"/><path d="M0 0V6" stroke="${theme.hatch}" stroke-width="1.4"/></pattern></defs>`,
     poster ? `<rect width="${width}" height="${height}" fill="${theme.background}"/>` : '',
     ...above,
@@ -74,6 +74,12 @@ export function frame(
     .filter((part) => part !== '')
     .join('\n');
   return { title, subtitle, alternative, width, height, origin: { x: margin, y: top }, svg };
+}
+
+/** A page has the style of its adaptive figures once, for all of them. */
+function style(framed: boolean, appearance: Appearance): string {
+  if (appearance !== 'adaptive') return `<style>${pixelStyle}</style>`;
+  return framed ? `<style>${adaptiveStyle()}</style>` : '';
 }
 
 /** Lines of a heading, broken by an estimate of their width: half a size per character, and a little. */

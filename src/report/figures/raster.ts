@@ -35,7 +35,7 @@ export function rasterImage(
     .map(({ theme, className }) => {
       const own = className === null ? '' : ` class="${className}"`;
       const png = base64(encodePng(raster, colors(theme)));
-      return `<image${own} ${box} preserveAspectRatio="none" image-rendering="optimizeSpeed" style="image-rendering:pixelated" href="data:image/png;base64,${png}"/>`;
+      return `<image${own} ${box} preserveAspectRatio="none" image-rendering="optimizeSpeed" href="data:image/png;base64,${png}"/>`;
     })
     .join('');
 }

@@ -84,13 +84,19 @@ export function themeVariables(theme: Theme): string {
   return [...own, ...theme.sequence.map((color, i) => `${variable(`sequence-${i}`)}:${color}`)].join(';');
 }
 
+/**
+ * Pixels stay pixels in a browser. Renderers that know the attribute alone, `optimizeSpeed`, would take an unknown value for smooth:
+ * they skip the condition.
+ */
+export const pixelStyle = '@supports (image-rendering:pixelated){.kvl image{image-rendering:pixelated}}';
+
 /** Style of adaptive figures: light, unless a page, a notebook or the reader of an SVG file asks for dark. */
 export function adaptiveStyle(): string {
   const dark = [':root[data-theme=dark]', 'body[data-jp-theme-light=false]', 'body.vscode-dark'];
   const shown = (root: string) =>
     `${root} .kvl,${root} .kvl-page{${themeVariables(themes.dark)}}${root} .kvl-light{display:none}${root} .kvl-dark{display:inline}`;
   const alone = `@media (prefers-color-scheme:dark){svg.kvl:root{${themeVariables(themes.dark)}}svg.kvl:root .kvl-light{display:none}svg.kvl:root .kvl-dark{display:inline}}`;
-  return `.kvl-dark{display:none}${dark.map(shown).join('')}${alone}`;
+  return `${pixelStyle}.kvl-dark{display:none}${dark.map(shown).join('')}${alone}`;
 }
 
 /** Drift shown, in u: log scale, the same in every map of every run. */

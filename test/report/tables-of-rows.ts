@@ -1,0 +1,110 @@
+/** Run tables of a few rows, in memory: what is not given is 0, false, empty or null. */
+import {
+  Binary,
+  Bool,
+  type DataType,
+  Dictionary,
+  Field,
+  Float64,
+  Int16,
+  Int32,
+  List,
+  type RecordBatch,
+  Table,
+  Utf8,
+  type Vector,
+  vectorFromArray,
+} from 'apache-arrow';
+import type { RunTable, RunTables } from '../../src/report/data/run-tables.ts';
+import { type Column, type ColumnType, tables } from '../../src/store/schemas.ts';
+
+export type GivenRow = Record<string, unknown>;
+
+const types: Record<ColumnType, () => DataType> = {
+  text: () => new Dictionary(new Utf8(), new Int32()),
+  string: () => new Utf8(),
+  int16: () => new Int16(),
+  int32: () => new Int32(),
+  float64: () => new Float64(),
+  bool: () => new Bool(),
+  'int32 list': () => new List(new Field('item', new Int32(), false)),
+  binary: () => new Binary(),
+};
+const blanks: Record<ColumnType, unknown> = {
+  ...{ text: '', string: '', int16: 0, int32: 0, float64: 0, bool: false },
+  ...{ 'int32 list': [], binary: new Uint8Array() },
+};
+
+/** @param batchRows rows of a record batch, so that readers meet several */
+export function tablesOfRows(given: Partial<Record<RunTable, readonly GivenRow[]>>, batchRows = 7): RunTables {
+  return {
+    name: 'test',
+    has: (table) => given[table] !== undefined,
+    batches: async function* (table) {
+      const rows = given[table] ?? [];
+      for (let at = 0; at < rows.length; at += batchRows) yield batchOf(table, rows.slice(at, at + batchRows));
+    },
+    json: async () => null,
+  };
+}
+
+function batchOf(table: RunTable, rows: readonly GivenRow[]): RecordBatch {
+  const columns = Object.entries<Column>(tables[table]).map(([name, { type, nullable }]): [string, Vector] => {
+    const blank = nullable ? null : blanks[type];
+    return [
+      name,
+      vectorFromArray(
+        rows.map((row) => (name in row ? row[name] : blank)),
+        types[type](),
+      ),
+    ];
+  });
+  return new Table(Object.fromEntries(columns)).batches[0];
+}
+
+/** Rows of conditions, prompts, vocab, steps and layers of one prompt with a map of relative L2 by hook and step. */
+export function mapRows(
+  hooks: readonly { hook: string; kind: string; layer: number; rel: readonly (number | null)[] }[],
+  { condition = 'c', prompt = 'p', changes = {} }: { condition?: string; prompt?: string; changes?: GivenRow } = {},
+) {
+  const steps = Math.max(...hooks.map(({ rel }) => rel.length));
+  return {
+    conditions: [
+      { condition, model: 'mini', precision: 'fp16', kernels: 'ort', strategy: 'greedy', coupling: 'keyed' },
+    ],
+    prompts: [{ prompt, index: 3, tokens: [1, 2], model: 'mini' }],
+    vocab: [
+      { id: 1, string: '▁He', model: 'mini', bytes: new TextEncoder().encode(' He') },
+      { id: 2, string: '<b>&\u202e', model: 'mini', bytes: null },
+      { id: 1, string: 'other', model: 'another', bytes: null },
+    ],
+    steps: Array.from({ length: steps + 1 }, (_, step) => ({
+      ...{
+        condition,
+        prompt,
+        protocol: 'teacher-forced',
+        step,
+        position: 4 + step,
+        token_cached: 1,
+        token_uncached: 1,
+      },
+      ...{ flip: false, differs: hooks.some(({ rel }) => (rel[step - 1] ?? 0) !== 0) },
+      logits_n_differ: (hooks.find(({ kind }) => kind === 'logits')?.rel[step - 1] ?? 0) === 0 ? 0 : 1,
+    })),
+    layers: hooks.flatMap(({ hook, kind, layer, rel }) =>
+      rel.flatMap((value, i) =>
+        value === null
+          ? []
+          : [
+              {
+                ...{ condition, prompt, protocol: 'teacher-forced', step: i + 1, position: 5 + i, layer, hook, kind },
+                ...{ dtype: 'f16', n_elements: 10, n_differ: value === 0 ? 0 : 1, rel_l2: value, max_ulp: value * 100 },
+                ...(Number.isNaN(value) ? { nan: 1, nonfinite: 1 } : {}),
+                ...(value === Infinity ? { nonfinite: 1 } : {}),
+                ...changes,
+              },
+            ],
+      ),
+    ),
+  };
+}
