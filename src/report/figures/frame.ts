@@ -59,7 +59,7 @@ export function frame(
   if (framed) top += poster ? 18 : 12;
   const body = draw(palette, inner);
   const height = Math.ceil(top + body.height + margin);
-  const alternative = `${title}. ${shows}`;
+  const alternative = `${title}${/[.?!]$/.test(title) ? '' : '.'} ${shows}`;
   const size = `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`;
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" class="kvl" ${size} role="img" aria-label="${escapeXml(alternative)}" font-family="${fontFamily}">`,

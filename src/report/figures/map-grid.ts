@@ -3,7 +3,7 @@
  * cell. Such a cell hides neither a zero nor a NaN: one NaN makes it ×, else one infinity ∞; else its colour is the largest
  * value in it, and the share of exact zeros in it stays hatched – at least a pixel of each where both occur.
  */
-import { cellStates, type LayerMap } from '../data/layer-map.ts';
+import { cellStates, type LayerMap, type MapHook } from '../data/layer-map.ts';
 
 /** `main`: what the README's map shows; or kinds by name. */
 export type RowSelection = 'main' | 'core' | 'resid_post' | 'all' | readonly string[];
@@ -110,7 +110,12 @@ export function kindLabel(kind: string): string {
 }
 
 /** What one cell of the grid holds. @param value of a hook and step, by its index in the map */
-export function gridCell(map: LayerMap, row: GridRow, column: GridColumn, value: (index: number) => number): GridCell {
+export function gridCell(
+  map: Pick<LayerMap, 'states'> & { steps: { length: number } },
+  row: Pick<GridRow, 'hooks'>,
+  column: GridColumn,
+  value: (index: number) => number,
+): GridCell {
   const { states, steps } = map;
   let [gravest, largest, zeros, captured] = [cellStates.notCaptured as number, Number.NaN, 0, 0];
   for (const hook of row.hooks) {
@@ -132,4 +137,18 @@ export function firstRows({ steps, values }: LayerMap, { rows }: MapGrid): Int32
   return Int32Array.from(steps, (_, step) =>
     rows.findIndex(({ hooks }) => hooks.some((hook) => values.n_differ[hook * steps.length + step] > 0)),
   );
+}
+
+/** The first step that differs and its first hook, by index; once-captured hooks count. Null where nothing differs. */
+export function firstDifference({ steps, hooks, values }: LayerMap): { step: number; hook: number } | null {
+  for (let step = 0; step < steps.length; step++) {
+    const hook = hooks.findIndex((_, row) => values.n_differ[row * steps.length + step] > 0);
+    if (hook >= 0) return { step, hook };
+  }
+  return null;
+}
+
+/** `L3 scores`, `logits`. */
+export function hookLabel({ hook, kind, layer }: MapHook): string {
+  return hook.startsWith('blocks.') ? `L${layer} ${kindLabel(kind)}` : kindLabel(kind);
 }
