@@ -15,7 +15,8 @@ import {
   type Vector,
   vectorFromArray,
 } from 'apache-arrow';
-import type { RunTable, RunTables } from '../../src/report/data/run-tables.ts';
+import type { ActivationTable, RunTable, RunTables } from '../../src/report/data/run-tables.ts';
+import { openArrow } from '../../src/store/reader.ts';
 import { type Column, type ColumnType, tables } from '../../src/store/schemas.ts';
 
 export type GivenRow = Record<string, unknown>;
@@ -35,20 +36,33 @@ const blanks: Record<ColumnType, unknown> = {
   ...{ 'int32 list': [], binary: new Uint8Array() },
 };
 
-/** @param batchRows rows of a record batch, so that readers meet several */
-export function tablesOfRows(given: Partial<Record<RunTable, readonly GivenRow[]>>, batchRows = 7): RunTables {
+type Tables = Exclude<RunTable, ActivationTable>;
+
+/** @param activations paths of files */
+export function tablesOfRows(
+  given: Partial<Record<Tables, readonly GivenRow[]>>,
+  activations: Partial<Record<ActivationTable, string>> = {},
+): RunTables {
   return {
     name: 'test',
-    has: (table) => given[table] !== undefined,
+    has: (table) => table in given || table in activations,
     batches: async function* (table) {
+      if (table === 'activations/attn.rot_k' || table === 'activations/attn.v') {
+        const path = activations[table];
+        if (path === undefined) return;
+        const file = await openArrow(path);
+        for (let i = 0; i < file.batchCount; i++) yield await file.batch(i);
+        return await file.close();
+      }
+      // Few rows to a batch, so that readers meet several.
       const rows = given[table] ?? [];
-      for (let at = 0; at < rows.length; at += batchRows) yield batchOf(table, rows.slice(at, at + batchRows));
+      for (let at = 0; at < rows.length; at += 7) yield batchOf(table, rows.slice(at, at + 7));
     },
     json: async () => null,
   };
 }
 
-function batchOf(table: RunTable, rows: readonly GivenRow[]): RecordBatch {
+function batchOf(table: Tables, rows: readonly GivenRow[]): RecordBatch {
   const columns = Object.entries<Column>(tables[table]).map(([name, { type, nullable }]): [string, Vector] => {
     const blank = nullable ? null : blanks[type];
     return [

@@ -39,8 +39,11 @@ export class Columns {
 
   /** Lists of whole numbers. */
   lists(name: string): Column<number[]> {
-    const values = this.typed(name, 'lists', DataType.isList, (value) =>
-      isIterable(value) ? Array.from(value, Number) : [],
+    const values = this.typed(
+      name,
+      'lists',
+      (type) => DataType.isList(type) || DataType.isFixedSizeList(type),
+      (value) => (isIterable(value) ? Array.from(value, Number) : []),
     );
     return (row) => values(row) ?? [];
   }

@@ -20,7 +20,7 @@ export const layersCommand = "kvlens diverge MODEL --hooks '*' --out FOLDER";
  * @throws InputError if a table is not one of this version's
  */
 export async function driftMapData(run: RunTables, selection: MapSelection = {}): Promise<LayerMap | Missing> {
-  const found = await choose(run, selection);
+  const found = await chooseMap(run, selection);
   if (isMissing(found)) return found;
   const [map] = await readLayerMaps(run, [found]);
   return map ?? noRows(found.condition, found.prompt);
@@ -36,7 +36,7 @@ export const mostThumbnails = 9;
 
 /** Maps of one prompt under several conditions, the chosen one first; of another model, its own prompt that differs most. */
 export async function thumbnailData(run: RunTables, selection: ThumbnailSelection = {}): Promise<LayerMap[] | Missing> {
-  const found = await choose(run, selection);
+  const found = await chooseMap(run, selection);
   if (isMissing(found)) return found;
   const conditions = await readConditions(run);
   if (isMissing(conditions)) return conditions;
@@ -52,7 +52,8 @@ export async function thumbnailData(run: RunTables, selection: ThumbnailSelectio
   return maps.length > 0 ? maps : noRows(found.condition, found.prompt);
 }
 
-async function choose(
+/** The condition and the prompt asked for, or the ones that a map shows by itself. */
+export async function chooseMap(
   run: RunTables,
   { condition: asked, prompt }: MapSelection,
 ): Promise<{ condition: RunCondition; prompt: string } | Missing> {

@@ -14,7 +14,11 @@ export type RunTable =
   | 'patches'
   | 'answers'
   | 'temperatures'
-  | 'placebo';
+  | 'placebo'
+  | ActivationTable;
+
+/** Rows of the K/V cache, one per head, where a run saved them. */
+export type ActivationTable = 'activations/attn.rot_k' | 'activations/attn.v';
 
 export interface RunTables {
   /** The folder's name, or what the files were called. */

@@ -36,10 +36,8 @@ export function colorScale(map: LayerMap, measure: Measure): ColorScale {
   switch (measure) {
     case 'u': {
       const u = unitRoundoff(unit);
-      const own = `relative L2 in u, 1 u = ${roundoffText(unit)}, one ${typeName[unit]} rounding`;
-      const { least, most } = driftScale;
-      const ticks = [least, 0.3, 3, most].map((at) => [at, `${at}`] as const);
-      return logScale((index) => values.rel_l2[index] / u, [least, most], ticks, own, ' u');
+      const name = `relative L2 in u, 1 u = ${roundoffText(unit)}, one ${typeName[unit]} rounding`;
+      return { ...driftColorScale(), value: (index) => values.rel_l2[index] / u, name };
     }
     case 'absolute': {
       const ticks = [1e-8, 1e-5, 1e-3, 0.1].map((at) => [at, at < 0.01 ? at.toExponential() : `${at}`] as const);
@@ -60,6 +58,13 @@ export function colorScale(map: LayerMap, measure: Measure): ColorScale {
         classes,
       };
   }
+}
+
+/** Of values in u. */
+export function driftColorScale(): ColorScale {
+  const { least, most } = driftScale;
+  const ticks = [least, 0.3, 3, most].map((at) => [at, `${at}`] as const);
+  return logScale((value) => value, [least, most], ticks, 'relative L2 in u', ' u');
 }
 
 function logScale(
