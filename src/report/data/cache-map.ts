@@ -47,7 +47,7 @@ export async function cacheMapData(run: RunTables, selection: MapSelection = {})
   if (isMissing(found)) return { ...found, command: cacheCommand };
   const [map] = await readLayerMaps(run, [found]);
   const isKept = ({ kind }: { kind: string }) => kind === 'attn.rot_k' || kind === 'attn.v';
-  if (!map || !map.hooks.some(isKept)) {
+  if (!map?.hooks.some(isKept)) {
     return { missing: `layers.arrow has no keys and values of ${found.condition.condition}.`, command: cacheCommand };
   }
   const { condition, prompt, promptIndex, unit, steps } = map;
