@@ -11,8 +11,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ActPatchResult, getActPatchBlockEvery, logitDiff, Model, recovery } from '../src/index.ts';
 import { tokenLabel } from '../src/patching/sweep/labels.ts';
-import { patchGrid } from '../src/report/figures/patch-grid.ts';
-import { themes } from '../src/report/figures/theme.ts';
+import { patchGridFigure } from '../src/report/figures/patch-grid.ts';
 
 const problem = (buyer: string, giver: string) =>
   `${buyer} wants to buy a watch that costs $276. He saves $23 a week for 8 weeks and gets $31 from ${giver}. How much more money does he need?\n`;
@@ -70,17 +69,15 @@ const columns = corrupted.map((token, i) =>
   token === clean[i] ? { label: text(token) } : { label: text(token), clean: text(clean[i]) },
 );
 const docs = join(dirname(dirname(fileURLToPath(import.meta.url))), 'docs');
-for (const [scheme, theme] of Object.entries(themes)) {
-  const svg = patchGrid({
-    title: `Attention in block ${strongest.layer}, at ${where}, brings back ${percent} % of the name`,
-    subtitle: [
-      'mini-llama, fp16: a word problem with its two names swapped. Each cell puts one activation of the clean run back.',
-      `${difference} is ${number(stream.clean)} on the clean prompt and ${number(stream.corrupted)} on the corrupted one.`,
-    ],
-    ...{ columns, panels, theme, width: 1040 },
-    scale: { label: 'recovery: 0 as the corrupted run, 1 as the clean run', limit: 1, below: '≤ −1', above: '≥ 1' },
-    alternative: `Heat maps of recovery by layer and token: ${carriers.map(({ label }) => label).join(', ')} carry the difference.`,
-  });
-  writeFileSync(join(docs, `clean-corrupted-${scheme}.svg`), svg);
+const figure = {
+  title: `Attention in block ${strongest.layer}, at ${where}, brings back ${percent} % of the name`,
+  subtitle: `mini-llama, fp16: a word problem with its two names swapped. Each cell puts one activation of the clean run back. ${difference} is ${number(stream.clean)} on the clean prompt and ${number(stream.corrupted)} on the corrupted one.`,
+  ...{ columns, panels },
+  scale: { label: 'recovery: 0 as the corrupted run, 1 as the clean run', limit: 1, below: '≤ −1', above: '≥ 1' },
+  shows: `Heat maps of recovery by layer and token: ${carriers.map(({ label }) => label).join(', ')} carry the difference.`,
+};
+for (const appearance of ['light', 'dark'] as const) {
+  const { svg } = patchGridFigure(figure, { appearance, poster: true, width: 1104 });
+  writeFileSync(join(docs, `clean-corrupted-${appearance}.svg`), `${svg}\n`);
 }
 await model.release();

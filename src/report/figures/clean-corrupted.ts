@@ -3,8 +3,7 @@ import type { CleanCorruptedFindings, CleanCorruptedSummary } from '../../patchi
 import { bestCell, capital, cellName, heatMaps, metricName } from '../clean-corrupted.ts';
 import { formatValue } from '../terminal/numbers.ts';
 import { shown } from '../terminal/recovery.ts';
-import { patchGrid } from './patch-grid.ts';
-import { themes } from './theme.ts';
+import { patchGridFigure } from './patch-grid.ts';
 
 /** Files by path in the run's folder. */
 export function* cleanCorruptedFigures(summary: CleanCorruptedSummary): Generator<[path: string, svg: string]> {
@@ -20,19 +19,16 @@ export function* cleanCorruptedFigures(summary: CleanCorruptedSummary): Generato
   for (const kind of ['positions', 'heads'] as const) {
     const panels = maps.filter(({ columns }) => columns === kind);
     if (panels.length === 0) continue;
-    for (const [scheme, theme] of Object.entries(themes)) {
-      const svg = patchGrid({
-        title,
-        subtitle: [
-          `${summary.model}, ${summary.precision}, ${summary.kernels}: ${spec.name}. Each cell puts one activation of the clean run into the corrupted one.`,
-          `${capital(metric)} is ${clean === '' ? '0' : clean} in the clean run and ${formatValue(found.corrupted)} in the corrupted one.`,
-        ],
-        columns: kind === 'positions' ? positionColumns(found) : headColumns(panels[0].values[0].length),
-        ...{ panels, theme, width: 1040 },
-        scale: { label: 'recovery: 0 as the corrupted run, 1 as the clean run', limit: 1, below: '≤ −1', above: '≥ 1' },
-        alternative: `Heat maps of recovery by layer and ${kind === 'positions' ? 'token' : 'head'}. ${title}.`,
-      });
-      yield [`figures/${spec.name}${kind === 'heads' ? '-heads' : ''}-${scheme}.svg`, svg];
+    const grid = {
+      ...{ title, panels },
+      subtitle: `${summary.model}, ${summary.precision}, ${summary.kernels}: ${spec.name}. Each cell puts one activation of the clean run into the corrupted one. ${capital(metric)} is ${clean === '' ? '0' : clean} in the clean run and ${formatValue(found.corrupted)} in the corrupted one.`,
+      columns: kind === 'positions' ? positionColumns(found) : headColumns(panels[0].values[0].length),
+      scale: { label: 'recovery: 0 as the corrupted run, 1 as the clean run', limit: 1, below: '≤ −1', above: '≥ 1' },
+      shows: `Heat maps of recovery by layer and ${kind === 'positions' ? 'token' : 'head'}.`,
+    };
+    for (const appearance of ['light', 'dark'] as const) {
+      const { svg } = patchGridFigure(grid, { appearance, poster: true, width: 1104 });
+      yield [`figures/${spec.name}${kind === 'heads' ? '-heads' : ''}-${appearance}.svg`, `${svg}\n`];
     }
   }
 }

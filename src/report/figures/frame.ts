@@ -52,7 +52,9 @@ export function frame(
     ? [...heading(title, inner, titleSize, theme.ink, 620), ...heading(subtitle, inner, subtitleSize, theme.ink3, 400)]
     : [];
   let top = margin;
-  const above = heads.map(({ content, size, fill, weight }) => {
+  const above = heads.map(({ content, size, fill, weight }, i) => {
+    // A large title stands off from what follows it.
+    if (poster && size === subtitleSize && heads[i - 1]?.size === titleSize) top += 6;
     top += round(size * 1.38);
     return text(margin, top - 4, content, fill, `font-size="${size}" font-weight="${weight}"`);
   });

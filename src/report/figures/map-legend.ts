@@ -20,6 +20,10 @@ export interface LegendOptions {
   above?: boolean;
   notCaptured?: boolean;
   zero?: string;
+  /** What the colours say, beside them. */
+  note?: string;
+  /** What a frame in ink means. */
+  framed?: string;
 }
 
 const lineHeight = 32;
@@ -51,6 +55,16 @@ export function mapLegend(
     ),
     ramp(options.scale, palette),
   ];
+  if (options.note) {
+    const note = options.note;
+    const draw = (left: number, y: number) => [text(round(left), y + 4, note, theme.ink2, `font-size="${label}"`)];
+    items.push({ width: textWidth(note, label), draw });
+  }
+  if (options.framed) {
+    const box = (left: number, y: number) =>
+      `<rect x="${round(left) + 0.5}" y="${y - 5.5}" width="21" height="11" fill="none" stroke="${theme.ink}"/>`;
+    items.push(keyed(options.framed, 22, box));
+  }
   if (options.contour) {
     const step = (left: number, y: number) =>
       `<path d="M${round(left)} ${y + 4}h10v-8h10" fill="none" stroke="${theme.ink}" stroke-width="1.6"/>`;

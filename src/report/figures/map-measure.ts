@@ -93,7 +93,27 @@ function sequence(theme: Theme): string[] {
   return Array.from({ length: classes }, (_, i) => sequenceColor(theme, i / (classes - 1)));
 }
 
-const ratioSteps = 16;
+const signedSteps = 24;
+
+/** Of signed values: 0 is the panel's colour, ±limit an end, and what lies beyond it takes its colour. */
+export function signedColorScale(limit: number, below: string, above: string): Omit<ColorScale, 'value' | 'name'> {
+  const place = (value: number) => Math.max(-1, Math.min(1, value / limit));
+  return {
+    classOf: (value) => 1 + signedSteps + Math.round(place(value) * signedSteps),
+    classes: 2 * signedSteps + 1,
+    colors: (theme) =>
+      Array.from({ length: 2 * signedSteps + 1 }, (_, i) =>
+        divergingColor(theme, i - signedSteps, signedSteps, signedSteps),
+      ),
+    // The ends say that they are open.
+    off: () => 0,
+    ticks: [
+      { share: 0, label: below },
+      { share: 0.5, label: '0' },
+      { share: 1, label: above },
+    ],
+  };
+}
 
 /**
  * A measure over the median of its hook's values that are finite and not 0: what stands out where a kernel makes every row
@@ -110,21 +130,13 @@ export function overMedian(map: LayerMap, scale: ColorScale, finite: (index: num
     const middle = (own.length - 1) / 2;
     return own.length === 0 ? 1 : (own[Math.floor(middle)] + own[Math.ceil(middle)]) / 2;
   });
-  const decade = (ratio: number) => Math.max(-1, Math.min(1, ratio > 0 ? Math.log10(ratio) : -1));
+  const signed = signedColorScale(1, '≤ ×0.1', '≥ ×10');
   return {
+    ...signed,
     value: (index) => scale.value(index) / medians[Math.floor(index / steps.length)],
-    classOf: (ratio) => 1 + ratioSteps + Math.round(decade(ratio) * ratioSteps),
-    classes: 2 * ratioSteps + 1,
-    colors: (theme) =>
-      Array.from({ length: 2 * ratioSteps + 1 }, (_, i) =>
-        divergingColor(theme, i - ratioSteps, ratioSteps, ratioSteps),
-      ),
+    classOf: (ratio) => signed.classOf(ratio > 0 ? Math.log10(ratio) : -1),
     off: (ratio) => (ratio < 0.1 / (1 + 1e-9) ? -1 : ratio > 10 * (1 + 1e-9) ? 1 : 0),
-    ticks: [
-      { share: 0, label: '≤ ×0.1' },
-      { share: 0.5, label: '×1' },
-      { share: 1, label: '≥ ×10' },
-    ],
+    ticks: signed.ticks.map((tick) => (tick.share === 0.5 ? { ...tick, label: '×1' } : tick)),
     name: `${scale.name}, over the median of its row`,
   };
 }

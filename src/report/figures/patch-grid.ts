@@ -2,8 +2,15 @@
  * Patching results as heat maps: layers down, tokens across, one panel per patched hook. Colour is a signed value such as
  * recovery, centred on 0 and symmetric; hatching marks cells whose patch changes no bit.
  */
-import { escapeXml, figure, round, text } from './svg.ts';
-import { divergingColor, type Theme } from './theme.ts';
+import { cellStates } from '../data/layer-map.ts';
+import { tokenText } from '../visible.ts';
+import { type Figure, type FigureOptions, frame } from './frame.ts';
+import { mapBody } from './map-body.ts';
+import type { GridCell } from './map-grid.ts';
+import { mapLegend } from './map-legend.ts';
+import { signedColorScale } from './map-measure.ts';
+import { escapeXml, round, text } from './svg.ts';
+import type { Palette, Theme } from './theme.ts';
 
 /** One panel: values by layer and column; null where the patch changes nothing. */
 export interface GridPanel {
@@ -19,79 +26,100 @@ export interface GridColumn {
   clean?: string;
 }
 
-export interface GridOptions {
+export interface PatchGrid {
   title: string;
-  /** What is drawn and on what scale; lines. */
-  subtitle: readonly string[];
+  /** What is drawn and on what scale. */
+  subtitle: string;
   columns: readonly GridColumn[];
+  /** At least one. */
   panels: readonly GridPanel[];
   /** What the colours mean, and the value they end at. */
   scale: { label: string; limit: number; below: string; above: string };
-  /** Says the finding, for those who do not see the figure. */
-  alternative: string;
-  theme: Theme;
-  width: number;
+  /** What the figure shows, after its title, for those who do not see it. */
+  shows: string;
 }
 
-const left = 64;
-const right = 36;
+const left = 34;
+const right = 4;
 const cellHeight = 17;
 const panelGap = 40;
+const longestToken = 20;
 
-/** The figure as an SVG document. */
-export function patchGrid(options: GridOptions): string {
-  const { title, subtitle, columns, panels, alternative, theme, width } = options;
-  const legendTop = 58 + subtitle.length * 20;
-  const firstPanel = legendTop + 74;
-  const cell = (width - left - right) / columns.length;
-  const x = (column: number) => round(left + column * cell);
-  const tops: number[] = [];
-  let y = firstPanel;
-  for (const { rows } of panels) {
-    tops.push(y);
-    y += rows.length * cellHeight + panelGap;
-  }
-  const plotBottom = y - panelGap;
-  const longest = Math.max(...columns.map((column) => columnText(column).length));
-  const height = Math.ceil(plotBottom + 24 + longest * 7.4);
-  const parts = [
-    ...legend(options, legendTop + 10),
-    ...panels.flatMap((panel, i) => panelParts(panel, tops[i], x, cell, options)),
-    ...columns.map((column, i) => columnLabel(column, round(x(i) + cell / 2), plotBottom + 12, theme)),
-  ];
-  return figure({ title, alternative, theme, width, height }, subtitle, parts);
+/** Draw the panels below each other, over one axis of tokens or heads. */
+export function patchGridFigure(grid: PatchGrid, options: FigureOptions = {}): Figure {
+  const { columns, panels, scale } = grid;
+  return frame(grid, options, (palette, width) => {
+    const colors = signedColorScale(scale.limit, scale.below, scale.above);
+    const framed = columns.some(({ clean }) => clean !== undefined);
+    const keys = {
+      scale: colors,
+      zero: 'the patch changes no bit',
+      note: scale.label,
+      nan: hasState(panels, Number.isNaN),
+    };
+    const legend = mapLegend(
+      0,
+      width,
+      {
+        ...keys,
+        infinite: hasState(panels, isInfinite),
+        ...(framed ? { framed: 'the tokens differ: clean → corrupted' } : {}),
+      },
+      palette,
+    );
+    const cell = (width - left - right) / columns.length;
+    let y = legend.height + 24;
+    const parts = panels.flatMap((panel) => {
+      const top = y;
+      y += panel.rows.length * cellHeight + panelGap;
+      return panelParts(panel, top, cell, grid, palette);
+    });
+    const bottom = y - panelGap;
+    const longest = Math.max(...columns.map((column) => [...columnText(column)].length));
+    const labels = columns.map((column, i) => columnLabel(column, left + (i + 0.5) * cell, bottom + 12, palette.theme));
+    return { height: bottom + 16 + longest * 6.6, parts: [...legend.parts, ...parts, ...labels] };
+  });
 }
 
 function panelParts(
   { title, rows, values }: GridPanel,
   top: number,
-  x: (column: number) => number,
   cell: number,
-  { theme, scale, columns }: GridOptions,
+  { columns, scale }: PatchGrid,
+  palette: Palette,
 ): string[] {
-  const end = x(columns.length);
-  const fills = new Map<string, string>();
-  values.forEach((row, i) => {
-    const y = top + i * cellHeight;
-    row.forEach((value, column) => {
-      const fill = value === null ? 'url(#zero)' : valueColor(value, scale.limit, theme);
-      const path = `M${x(column)} ${y}h${round(cell)}v${cellHeight}h${round(-cell)}Z`;
-      fills.set(fill, (fills.get(fill) ?? '') + path);
-    });
-  });
+  const { theme } = palette;
+  const colors = signedColorScale(scale.limit, scale.below, scale.above);
+  const tops = rows.map((_, i) => top + i * cellHeight);
+  const place = { x: left, tops, rowHeight: cellHeight, cellWidth: cell, pixel: cellHeight };
+  const height = rows.length * cellHeight;
   return [
     text(left, top - 9, title, theme.ink, 'font-size="13" font-weight="620"'),
-    ...[...fills].map(([fill, path]) => `<path d="${path}" fill="${fill}" shape-rendering="crispEdges"/>`),
-    ...rows.map((label, i) =>
-      text(left - 8, top + i * cellHeight + 12.5, label, theme.ink2, 'font-size="11" text-anchor="end"'),
+    ...mapBody(
+      values.map((row) => row.map(cellOf)),
+      place,
+      colors,
+      palette,
     ),
-    `<rect x="${left}" y="${top}" width="${round(end - left)}" height="${values.length * cellHeight}" fill="none" stroke="${theme.rule}"/>`,
-    ...frames(columns, x, top, values.length * cellHeight, theme.ink),
+    ...rows.map((label, i) => text(left - 8, tops[i] + 12.5, label, theme.ink2, 'font-size="11" text-anchor="end"')),
+    `<rect x="${left}" y="${top}" width="${round(columns.length * cell)}" height="${height}" fill="none" stroke="${theme.rule}"/>`,
+    ...frames(columns, cell, top, height, theme.ink),
   ];
 }
 
-function valueColor(value: number, limit: number, theme: Theme): string {
-  return Number.isFinite(value) ? divergingColor(theme, value, limit) : theme.bad;
+/** A patch without effect has no value: hatched, as an exact 0 of other maps. */
+function cellOf(value: number | null): GridCell {
+  if (value === null) return { state: cellStates.zero, value: Number.NaN, zeros: 1 };
+  const state = Number.isNaN(value) ? cellStates.nan : isInfinite(value) ? cellStates.infinite : cellStates.finite;
+  return { state, value, zeros: 0 };
+}
+
+function isInfinite(value: number): boolean {
+  return Math.abs(value) === Infinity;
+}
+
+function hasState(panels: readonly GridPanel[], is: (value: number) => boolean): boolean {
+  return panels.some(({ values }) => values.some((row) => row.some((value) => value !== null && is(value))));
 }
 
 /** The token below the plot, turned. */
@@ -102,50 +130,20 @@ function columnLabel(column: GridColumn, middle: number, y: number, { ink, ink2 
 }
 
 /** Frames around neighbouring columns whose tokens differ. */
-function frames(
-  columns: readonly GridColumn[],
-  x: (column: number) => number,
-  top: number,
-  height: number,
-  ink: string,
-) {
+function frames(columns: readonly GridColumn[], cell: number, top: number, height: number, ink: string): string[] {
   const parts: string[] = [];
   for (let from = 0; from < columns.length; from++) {
     if (columns[from].clean === undefined) continue;
     let to = from + 1;
     while (to < columns.length && columns[to].clean !== undefined) to++;
-    const width = round(x(to) - x(from));
-    parts.push(`<rect x="${x(from)}" y="${top}" width="${width}" height="${height}" fill="none" stroke="${ink}"/>`);
+    const place = `x="${round(left + from * cell)}" y="${top}" width="${round((to - from) * cell)}" height="${height}"`;
+    parts.push(`<rect class="differs" ${place} fill="none" stroke="${ink}"/>`);
     from = to;
   }
   return parts;
 }
 
 function columnText({ label, clean }: GridColumn): string {
-  return clean === undefined ? label : `${clean} → ${label}`;
-}
-
-function legend({ theme, scale }: GridOptions, top: number): string[] {
-  const width = 240;
-  const classes = 48;
-  const bar = Array.from({ length: classes }, (_, i) => {
-    const value = ((i + 0.5) / classes) * 2 * scale.limit - scale.limit;
-    const x = round(left + (i * width) / classes);
-    return `<rect x="${x}" y="${top}" width="${round(width / classes + 0.4)}" height="11" fill="${divergingColor(theme, value, scale.limit)}"/>`;
-  });
-  const tick = (x: number, label: string, anchor: string) =>
-    text(x, top + 25, label, theme.ink2, `font-size="10.5" text-anchor="${anchor}"`);
-  const keys = left + width + 34;
-  return [
-    ...bar,
-    `<rect x="${left}" y="${top}" width="${width}" height="11" fill="none" stroke="${theme.rule}"/>`,
-    tick(left, scale.below, 'start'),
-    tick(left + width / 2, '0', 'middle'),
-    tick(left + width, scale.above, 'end'),
-    text(keys, top + 9.5, scale.label, theme.ink2, 'font-size="12"'),
-    `<rect x="${keys}" y="${top + 16}" width="22" height="11" fill="url(#zero)"/>`,
-    text(keys + 29, top + 25.5, 'the patch changes no bit', theme.ink2, 'font-size="12"'),
-    `<rect x="${keys + 196}" y="${top + 16}" width="22" height="11" fill="none" stroke="${theme.ink}"/>`,
-    text(keys + 225, top + 25.5, 'the tokens differ: clean → corrupted', theme.ink2, 'font-size="12"'),
-  ];
+  const shown = tokenText(label, longestToken);
+  return clean === undefined ? shown : `${tokenText(clean, longestToken)} → ${shown}`;
 }
