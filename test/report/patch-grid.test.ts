@@ -55,6 +55,8 @@ describe.each(['light', 'dark'] as const)('in the %s theme', (appearance) => {
     const half = divergingColor(theme, 0.5, 1);
     expect(residual).toEqual([null, above, below, theme.panel.toLowerCase(), half, theme.background.toLowerCase()]);
     expect(mlp).toEqual([above, null, below]);
+    expect(svg.match(/fill="url\(#kvl-zero\)"/g)).toHaveLength(3);
+    expect(svg).not.toContain('not-captured');
     expect(svg.match(new RegExp(`fill="${theme.bad}"[^>]*text-anchor="middle">×<`, 'g'))).toHaveLength(1);
   });
 

@@ -330,4 +330,18 @@ describe('500 steps of 60 layers', () => {
     expect(body.at(83, geometry.rows[3].top - geometry.rows[0].top)).toBe(themes.light.bad.toLowerCase());
     expect(svg.length).toBeLessThan(60_000);
   });
+
+  test('hide no first difference: the line runs along the earliest row of the steps that share a column', () => {
+    const late = bigMap();
+    late.states.fill(cellStates.zero);
+    late.values.n_differ.fill(0);
+    // Layer 20 differs in the first step of column 0, layer 10 in its third.
+    for (const index of [20 * steps, 10 * steps + 2]) {
+      late.states[index] = cellStates.finite;
+      late.values.n_differ[index] = 1;
+    }
+    const { svg, geometry, origin } = driftMapFigure(late, { ...light, rows: 'resid_post' });
+    const line = /class="contour" d="M[\d.]+ ([\d.]+)H[\d.]+"/.exec(svg);
+    expect(Number(line?.[1])).toBeCloseTo(geometry.rows[5].top - origin.y, 6);
+  });
 });
