@@ -21,6 +21,8 @@ export interface BodyPlace {
 
 /** More glyphs than these would be a second map. */
 const mostGlyphs = 2000;
+/** Beyond these, NaN and infinities in cells too small for a glyph are told by their red alone. */
+const mostMarks = 300;
 const glyphRoom = { width: 5.5, height: 8 };
 
 /** The parts of a map's body. @param cells by row, then column; at least one */
@@ -38,7 +40,7 @@ export function mapBody(
     captured(cells, place),
     image(cells, place, scale, palette, outlined),
     notCaptured(cells, place, theme.rule),
-    ...(outlined ? oddCells(cells, place, theme.bad) : []),
+    ...(outlined ? oddCells(cells, place, theme.bad) : odd <= mostMarks ? oddMarks(cells, place, theme) : []),
     ...(roomy ? offScale(cells, place, scale, theme) : []),
   ].filter((part) => part !== '');
 }
@@ -123,6 +125,23 @@ function oddCells(cells: readonly (readonly GridCell[])[], place: BodyPlace, bad
         `<rect x="${round(left + 0.5)}" y="${round(tops[i] + 0.5)}" width="${round(cellWidth - 1)}" height="${round(rowHeight - 1)}" fill="none" stroke="${bad}"/>`,
         text(round(left + cellWidth / 2), round(tops[i] + rowHeight / 2 + size * 0.36), glyph, bad, middle),
       ];
+    }),
+  );
+}
+
+/** In cells too small for an outline: the glyph over what is around it, with a halo, so that no single NaN is lost. */
+function oddMarks(
+  cells: readonly (readonly GridCell[])[],
+  { x, tops, rowHeight, cellWidth }: BodyPlace,
+  { bad, background }: Palette['theme'],
+): string[] {
+  return cells.flatMap((row, i) =>
+    row.flatMap(({ state }, column) => {
+      if (state < cellStates.infinite) return [];
+      const glyph = state === cellStates.nan ? '×' : '∞';
+      const halo = `paint-order="stroke" stroke="${background}" stroke-width="3" stroke-linejoin="round"`;
+      const [left, y] = [round(x + (column + 0.5) * cellWidth), round(tops[i] + rowHeight / 2 + 4.3)];
+      return [text(left, y, glyph, bad, `font-size="12" font-weight="700" text-anchor="middle" ${halo}`)];
     }),
   );
 }

@@ -319,8 +319,16 @@ describe('500 steps of 60 layers', () => {
     const cell = gridCell(map, grid.rows[4], grid.columns[83], (index) => index);
     // Steps 250–252 of two layers; the largest value is the one of the highest index.
     expect(cell).toEqual({ state: cellStates.finite, zeros: 1 / 6, value: 9 * steps + 251 - 1 });
-    const { svg, geometry } = driftMapFigure(map, { ...light, rows: 'resid_post' });
+    const { svg, geometry, origin } = driftMapFigure(map, { ...light, rows: 'resid_post' });
     const body = pixels(svg);
+    // The one NaN has its glyph though its cell is a few pixels, in its middle.
+    const glyph = new RegExp(
+      `<text x="([\\d.]+)"[^>]*fill="${themes.light.bad}"[^>]*text-anchor="middle"[^>]*>×<`,
+      'g',
+    );
+    const marks = [...svg.matchAll(glyph)];
+    expect(marks).toHaveLength(1);
+    expect(Number(marks[0][1])).toBeCloseTo(geometry.x - origin.x + 83.5 * geometry.cellWidth, 1);
     const top = geometry.rows[4].top - geometry.rows[0].top;
     const column = Array.from({ length: geometry.rowHeight }, (_, y) => body.at(83, top + y));
     expect(column.filter((color) => color === null).length).toBe(Math.round(geometry.rowHeight / 6));
