@@ -1,0 +1,20 @@
+/** What a figure says where its table is not there. */
+
+export interface Missing {
+  /** What is missing, one sentence: `No answers.arrow.` */
+  missing: string;
+  /** The command that makes it. */
+  command: string;
+}
+
+export function isMissing(found: object): found is Missing {
+  return 'missing' in found && 'command' in found;
+}
+
+/** Commands by what they make. */
+export const commands = {
+  steps: 'kvlens diverge MODEL --out FOLDER',
+  patches: 'kvlens patch MODEL two-by-two --out FOLDER',
+  study: 'kvlens study --out FOLDER',
+  paper: 'kvlens study --preset paper --out FOLDER',
+} as const;
