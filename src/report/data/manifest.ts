@@ -29,7 +29,10 @@ export async function readManifest(run: RunTables): Promise<RunManifest> {
   const found = schema.safeParse(await run.json('manifest'));
   if (!found.success) {
     const [{ path, message }] = found.error.issues;
-    throw new InputError(`manifest.json: ${path.join('.') || 'its content'}: ${message}`, 'it is no manifest of kvlens');
+    throw new InputError(
+      `manifest.json: ${path.join('.') || 'its content'}: ${message}`,
+      'it is no manifest of kvlens',
+    );
   }
   const { identity } = found.data;
   const policies = [...(identity.policy ? [identity.policy] : []), ...(identity.factors?.policies ?? [])];

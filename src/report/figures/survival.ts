@@ -151,7 +151,12 @@ function endLabels(curves: readonly SurvivalCurve[]): EndLabel[] {
   const texts = new Set(together.map(({ texts }) => texts));
   const count = texts.size === 1 ? `0/${formatCount([...texts][0])}` : 'no text';
   return [
-    { text: `${together.length} conditions  ${count}`, identical: 1, precision: null, focus: together[0] === curves[0] },
+    {
+      text: `${together.length} conditions  ${count}`,
+      identical: 1,
+      precision: null,
+      focus: together[0] === curves[0],
+    },
     ...each,
   ];
 }
