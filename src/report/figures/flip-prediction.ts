@@ -193,7 +193,7 @@ function calibrationParts({ bins, name }: Calibration, width: number, theme: The
   const axes = axesOf(width, xs, [...shown.map(({ observed }) => observed), ...shown.map(({ upper }) => upper)], false);
   const { plot, x, y, noneY } = axes;
   return [
-    panelName(0, 12, shownName(name, 46), theme),
+    panelName(0, 12, shownName(name, Math.floor(width / 7)), theme),
     ...axisParts(axes, theme, ['predicted probability', 'share that flips']),
     ...shown.flatMap(({ predicted, observed, lower, upper, steps, flips }) => {
       const place = round(x.at(predicted));

@@ -28,11 +28,11 @@ export function verdictTableFigure(data: VerdictTableData, options: FigureOption
     const left = Math.min(width * 0.42, Math.max(...rows.map((row) => textWidth(rowName(row)) + 8)) + 12);
     const column = (width - left) / settings.length;
     // Where a column is too narrow for the words the glyph stands alone, and a key says what it means.
-    const words = column >= textWidth('○ not identifiable') + 8;
+    const words = column >= 110;
     const heads = settings.map((name) =>
       shownName(name, 80)
         .split(' · ')
-        .map((part) => fitted(part, column - 8)),
+        .map((part) => fitted(part, column - 4)),
     );
     const head = Math.max(...heads.map((lines) => lines.length)) * lineHeight + 10;
     const tops = topsOf(rows, head);
@@ -74,7 +74,7 @@ function rowName({ claim, part, headline }: VerdictRow): string {
 }
 
 function fitted(content: string, width: number): string {
-  const most = Math.max(3, Math.floor(width / (12 * 0.6)));
+  const most = Math.max(3, Math.floor(width / (12 * 0.54)));
   return content.length <= most ? content : `${content.slice(0, most - 1)}…`;
 }
 
