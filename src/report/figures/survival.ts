@@ -52,7 +52,11 @@ export function survivalFigure(data: SurvivalData, options: FigureOptions = {}):
         ...bandParts(data, scales, theme),
         ...drawn.map(({ curve, focus }) => curvePath(curve, scales, theme, focus || curves.length === 1)),
         ...labelParts(labels, plot, scales.y, theme),
-        ...bottomTicks(plot.y + plot.height + 17, scales.x, theme),
+        ...bottomTicks(
+          plot.y + plot.height + 17,
+          { ...scales.x, ticks: scales.x.ticks.filter(Number.isInteger) },
+          theme,
+        ),
         tickLabel(plot.x + plot.width, plot.y + plot.height + 34, 'new tokens →', theme, 'end'),
       ],
     };
