@@ -69,7 +69,7 @@ describe('share of texts still identical', () => {
     const data = present(await survivalData(runOf({ conditions, answers: answers('c', five) })));
     const [curve] = data.curves;
     expect(curve.steps.map(({ step }) => step)).toEqual([2, 3, 4]);
-    curve.steps.forEach(({ identical }, i) => expect(identical).toBeCloseTo(byHand[i].identical, 12));
+    for (const [i, { identical }] of curve.steps.entries()) expect(identical).toBeCloseTo(byHand[i].identical, 12);
     expect(curve).toMatchObject({ texts: 5, diverged: 2, equalToEnd: 1, equalAtLimit: 2, last: 6 });
   });
 
@@ -102,7 +102,8 @@ describe('share of texts still identical', () => {
     const [bottom, top] = [Math.max(...ticks), Math.min(...ticks)];
     // Of an axis from 0 to 100 %.
     expect(start).toBeCloseTo(top, 1);
-    byHand.forEach(({ identical }, i) => expect(heights[i]).toBeCloseTo(bottom + identical * (top - bottom), 1));
+    for (const [i, { identical }] of byHand.entries())
+      expect(heights[i]).toBeCloseTo(bottom + identical * (top - bottom), 1);
     expect(texts(svg)).toContain('fp16 · ort  2/5');
     expectSafe(svg);
   });
