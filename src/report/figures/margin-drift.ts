@@ -5,7 +5,17 @@
 import { binsPerDecade, type MarginDriftData, type StepSet } from '../data/margin-drift.ts';
 import { formatCount, formatCounted, formatValue } from '../terminal/numbers.ts';
 import { type Figure, type FigureOptions, frame } from './frame.ts';
-import { type Area, acrossGrid, bottomTicks, haloText, shapePath, shownName, tickLabel, zeroStrip } from './plot.ts';
+import {
+  type Area,
+  acrossGrid,
+  bottomTicks,
+  dotGroup,
+  haloText,
+  shapePath,
+  shownName,
+  tickLabel,
+  zeroStrip,
+} from './plot.ts';
 import { type Raster, rasterImage } from './raster.ts';
 import { logarithmic, type Scale } from './scale.ts';
 import { escapeXml, round } from './svg.ts';
@@ -134,13 +144,16 @@ function marks(set: StepSet, scales: Scales, plot: Area, palette: Palette, flips
 }
 
 function dots(found: NonNullable<StepSet['dots']>, scales: Scales, plot: Area, theme: Theme, flips: boolean): string[] {
-  return found.map(({ prompt, step, margin, drift }) => {
-    const x = margin === 0 ? left + tieWidth / 2 : scales.margin.at(margin);
-    const y = drift === 0 ? plot.y + plot.height + gap + zeroHeight / 2 : scales.drift.at(drift);
-    const data = `data-prompt="${escapeXml(prompt)}" data-step="${step}"`;
-    if (!flips) return `<path d="${shapePath('circle', x, y, 1.7)}" fill="${theme.ink2}" fill-opacity="0.45" ${data}/>`;
-    return `<path d="${shapePath('diamond', x, y, 4.5)}" fill="${theme.ink}" stroke="${theme.background}" stroke-width="1" ${data}/>`;
-  });
+  const marks = found.map(({ prompt, step, margin, drift }) => ({
+    x: margin === 0 ? left + tieWidth / 2 : scales.margin.at(margin),
+    y: drift === 0 ? plot.y + plot.height + gap + zeroHeight / 2 : scales.drift.at(drift),
+    data: `data-prompt="${escapeXml(prompt)}" data-step="${step}"`,
+  }));
+  if (!flips) return [dotGroup(marks, 1.7, `fill="${theme.ink2}" fill-opacity="0.45"`)];
+  return marks.map(
+    ({ x, y, data }) =>
+      `<path d="${shapePath('diamond', x, y, 4.5)}" fill="${theme.ink}" stroke="${theme.background}" stroke-width="1" ${data}/>`,
+  );
 }
 
 const classes = 6;

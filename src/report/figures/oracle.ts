@@ -2,7 +2,7 @@
 import type { OracleData, OraclePanel } from '../data/oracle.ts';
 import { formatCounted } from '../terminal/numbers.ts';
 import { type Figure, type FigureOptions, frame } from './frame.ts';
-import { type Area, panelName, shapePath, shownName, tickLabel, tickText, zeroStrip } from './plot.ts';
+import { type Area, dotGroup, panelName, shownName, tickLabel, tickText, zeroStrip } from './plot.ts';
 import { logarithmic, positiveExtent, type Scale } from './scale.ts';
 import { escapeXml, round, text } from './svg.ts';
 import type { Theme } from './theme.ts';
@@ -92,11 +92,15 @@ function panelParts(panel: OraclePanel, width: number, theme: Theme): string[] {
         ]
       : []),
     `<path d="M${plot.x} ${round(plot.y + side)}L${round(plot.x + side)} ${plot.y}" stroke="${theme.ink2}" stroke-width="1.2"/>`,
-    ...prompts.map(({ prompt, cached, uncached }) => {
-      const px = uncached > 0 ? x(uncached) : left + strip / 2;
-      const py = cached > 0 ? y(cached) : below + strip / 2;
-      return `<path d="${shapePath('circle', px, py, 2.4)}" fill="${theme.cached}" fill-opacity="0.6" data-prompt="${escapeXml(prompt)}"/>`;
-    }),
+    dotGroup(
+      prompts.map(({ prompt, cached, uncached }) => ({
+        x: uncached > 0 ? x(uncached) : left + strip / 2,
+        y: cached > 0 ? y(cached) : below + strip / 2,
+        data: `data-prompt="${escapeXml(prompt)}"`,
+      })),
+      2.4,
+      `fill="${theme.cached}" fill-opacity="0.6"`,
+    ),
     tickLabel(plot.x + side, below + strip + 32, 'uncached error →', theme, 'end'),
     tickLabel(0, below + strip + 32, '↑ cached', theme, 'start'),
   ];

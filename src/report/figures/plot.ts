@@ -168,3 +168,9 @@ export function shapeKey(names: readonly string[], y: number, theme: Theme): str
 export function panelName(x: number, y: number, name: string, { ink }: Theme): string {
   return text(round(x), y, name, ink, 'font-size="12.5" font-weight="620"');
 }
+
+/** Many dots that look alike, and say what they are in attributes of their own. */
+export function dotGroup(dots: readonly { x: number; y: number; data: string }[], size: number, look: string): string {
+  const marks = dots.map(({ x, y, data }) => `<circle cx="${round(x)}" cy="${round(y)}" r="${size}" ${data}/>`);
+  return marks.length === 0 ? '' : `<g ${look}>${marks.join('')}</g>`;
+}

@@ -5,7 +5,7 @@ import { marginDriftData } from '../../../src/report/data/margin-drift.ts';
 import { marginDriftFigure } from '../../../src/report/figures/margin-drift.ts';
 import type { Row } from '../../../src/store/schemas.ts';
 import { conditionRow, hostile, present, runOf, stepRow } from '../run-fixture.ts';
-import { expectSafe, paths, rects, texts } from './marks.ts';
+import { dots, expectSafe, paths, rects, texts } from './marks.ts';
 
 const step = (at: number, margin: number | null, drift: number, more: Partial<Row<'steps'>> = {}) =>
   stepRow('c', 'p', at, { margin_choice: margin, logits_max_abs: drift, ...more });
@@ -17,13 +17,10 @@ async function drawn(steps: Row<'steps'>[]) {
   return { data, figure: marginDriftFigure(data, light) };
 }
 
-/** Middle of a dot: its path begins at its left edge. */
-const dot = ({ x, y }: { x: number; y: number }) => ({ x: x + 1.7, y });
-
 describe('margin against drift', () => {
   test('places steps by the logarithms of margin and drift', async () => {
     const { figure } = await drawn([step(1, 0.1, 0.01), step(2, 1, 0.1), step(3, 10, 1)]);
-    const at = [1, 2, 3].map((n) => dot(paths(figure.svg, `data-step="${n}"`)[0]));
+    const at = [1, 2, 3].map((n) => dots(figure.svg, `data-step="${n}"`)[0]);
     expect(at[1].x).toBeCloseTo((at[0].x + at[2].x) / 2, 1);
     expect(at[1].y).toBeCloseTo((at[0].y + at[2].y) / 2, 1);
     expect(at[2].x).toBeGreaterThan(at[0].x);
@@ -35,7 +32,7 @@ describe('margin against drift', () => {
     const [line] = paths(figure.svg, 'stroke="#1A1E23" stroke-width="1.4"');
     const [x1, y1, x2, y2] = line.d.match(/[\d.]+/g)!.map(Number);
     for (const n of [1, 2]) {
-      const { x, y } = dot(paths(figure.svg, `data-step="${n}"`)[0]);
+      const { x, y } = dots(figure.svg, `data-step="${n}"`)[0];
       expect(y1 + ((x - x1) / (x2 - x1)) * (y2 - y1)).toBeCloseTo(y, 0);
     }
     expect(data.reachable).toBe(2);
@@ -45,7 +42,7 @@ describe('margin against drift', () => {
     const { figure, data } = await drawn([step(1, 0, 0.5), step(2, 3, 0), step(3, 0, 0), step(4, 1, 0.1)]);
     const [ties, corner, zeros] = rects(figure.svg, 'url(#kvl-zero)').slice(-3);
     const inside = (n: number, strip: typeof ties) => {
-      const { x, y } = dot(paths(figure.svg, `data-step="${n}"`)[0]);
+      const { x, y } = dots(figure.svg, `data-step="${n}"`)[0];
       return x > strip.x && x < strip.x + strip.width && y > strip.y && y < strip.y + strip.height;
     };
     expect([inside(1, ties), inside(2, zeros), inside(3, corner)]).toEqual([true, true, true]);

@@ -15,6 +15,13 @@ export function paths(svg: string, ...holding: string[]): { x: number; y: number
     });
 }
 
+/** Middles of dots whose attributes hold this. */
+export function dots(svg: string, holding: string): { x: number; y: number }[] {
+  return [...svg.matchAll(/<circle cx="([^"]*)" cy="([^"]*)"[^>]*>/g)]
+    .filter(([whole]) => whole.includes(holding))
+    .map(([, x, y]) => ({ x: Number(x), y: Number(y) }));
+}
+
 export function rects(svg: string, holding: string): { x: number; y: number; width: number; height: number }[] {
   return [...svg.matchAll(/<rect [^>]*>/g)]
     .filter(([whole]) => whole.includes(holding))
@@ -35,7 +42,7 @@ export function texts(svg: string): string[] {
 export function expectSafe(svg: string): void {
   expect(() => new Resvg(svg)).not.toThrow();
   const drawn = svg.replace(/aria-label="[^"]*"/, '');
-  expect(drawn).not.toMatch(/(?:d|x|y|width|height|transform)="[^"]*(?:NaN|Infinity|undefined)/);
+  expect(drawn).not.toMatch(/(?:d|c?x|c?y|width|height|transform)="[^"]*(?:NaN|Infinity|undefined)/);
   expect(svg).not.toMatch(/<script/);
   // Ids in data attributes stay as they are: they are looked up, not read.
   const read = [svg.match(/aria-label="([^"]*)"/)?.[1] ?? '', ...texts(svg)].join('\n');

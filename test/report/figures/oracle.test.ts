@@ -4,7 +4,7 @@ import { oracleData } from '../../../src/report/data/oracle.ts';
 import { oracleFigure } from '../../../src/report/figures/oracle.ts';
 import type { Row } from '../../../src/store/schemas.ts';
 import { conditionRow, hostile, present, runOf, stepRow } from '../run-fixture.ts';
-import { expectSafe, paths, rects } from './marks.ts';
+import { dots, expectSafe, paths, rects } from './marks.ts';
 
 const light = { appearance: 'light' } as const;
 const conditions = [conditionRow('c')];
@@ -37,8 +37,8 @@ describe('against float64', () => {
     const [line] = paths(figure.svg, 'stroke="#4E5660" stroke-width="1.2"');
     const [x1, y1, x2, y2] = line.d.match(/[\d.]+/g)!.map(Number);
     const above = (prompt: string) => {
-      const { x, y } = paths(figure.svg, `data-prompt="${prompt}"`)[0];
-      return y1 + ((x + 2.4 - x1) / (x2 - x1)) * (y2 - y1) - y;
+      const { x, y } = dots(figure.svg, `data-prompt="${prompt}"`)[0];
+      return y1 + ((x - x1) / (x2 - x1)) * (y2 - y1) - y;
     };
     expect(above('a')).toBeCloseTo(0, 1);
     expect(above('b')).toBeGreaterThan(5);

@@ -79,6 +79,13 @@ describe('share of texts still identical', () => {
     expect(ofSteps).toEqual(ofAnswers);
   });
 
+  test('of several flips the first is where a text parts', async () => {
+    const later = stepRow('c', 'a', 5, { token_uncached: 9, token_cached: 8, flip: true });
+    const rows = steps('c', five).map((row) => (row.prompt === 'a' && row.step === 5 ? later : row));
+    const data = present(await survivalData(runOf({ conditions, steps: rows }, { manifest })));
+    expect(data.curves[0].steps.map(({ step }) => step)).toEqual([2, 3, 4]);
+  });
+
   test('an end token that is ignored ends nothing', async () => {
     const ignored = { identity: { ...manifest.identity, ignoreEos: true } };
     const data = present(await survivalData(runOf({ conditions, steps: steps('c', five) }, { manifest: ignored })));

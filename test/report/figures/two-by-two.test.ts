@@ -49,6 +49,13 @@ describe('the 2×2', () => {
     );
   });
 
+  test('a distance is a mean over patched steps, whatever prompt they are of', async () => {
+    const second = cells('c', 'a', 8, 3, 1).map((row) => ({ ...row, step: 16 }));
+    const { data } = await drawn([...two, ...second]);
+    expect(data.panels[0].cells[0].distance?.value).toBeCloseTo((4 + 2 + 8) / 3, 12);
+    expect(data.panels[0].cells[0]).toMatchObject({ cells: 3, prompts: 2 });
+  });
+
   test('where both replaced still differ nothing counts', async () => {
     const { figure } = await drawn([...cells('c', 'a', 4, 3, 1, 0.5), ...cells('c', 'b', 2, 3, 1)]);
     expect(figure.title).toBe('Not valid: with both replaced 1 of 2 steps still differ');
@@ -72,8 +79,8 @@ describe('the 2×2', () => {
   test('histories of single layers, later horizons and other specs are no part of it', async () => {
     const off = { base: 4, patched: 100 };
     const { data } = await drawn([
-      ...two,
       patchRow('c', 'a', 'recomputed', 'decode', off, { layer: 1 }),
+      ...two,
       patchRow('c', 'a', 'recomputed', 'decode', off, { layer: 1, first_layer: 1 }),
       patchRow('c', 'a', 'recomputed', 'decode', off, { head: 0 }),
       patchRow('c', 'a', 'cached', 'prefill', off, { horizon: 1 }),
