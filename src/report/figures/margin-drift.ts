@@ -13,6 +13,7 @@ import {
   haloText,
   shapePath,
   shownName,
+  textWidth,
   tickLabel,
   zeroStrip,
 } from './plot.ts';
@@ -205,15 +206,17 @@ function grid({ domain }: Scale, pixels: number): { count: number; at: (bin: num
   return { count, at: (bin) => Math.min(count - 1, Math.max(0, Math.floor((bin - low) / joined))) };
 }
 
-/** `11 flips, margin ≤ 0.016`, above the flips where that is clear of them. */
+/** `11 flips, margin ≤ 0.016`, above the flips; where it would reach the line, and the dots about it, the title has to do. */
 function flipLabel({ flips, flipped }: MarginDriftData, { margin, drift }: Scales, plot: Area, theme: Theme): string[] {
   if (flipped.dots === null || flipped.dots.length === 0) return [];
+  const bottom = plot.y + plot.height;
   const highest = Math.max(0, ...flipped.dots.map((dot) => dot.drift));
-  const y = Math.max(plot.y + 12, (highest === 0 ? plot.y + plot.height : drift.at(highest)) - 14);
-  const x = left + tieWidth + aside + 6;
+  const y = Math.max(plot.y + 12, (highest === 0 ? bottom : drift.at(highest)) - 14);
   const widest = flips.widest ?? 0;
   const label =
     formatCounted(flips.count, 'flip') + (widest > 0 ? `, margin ≤ ${formatValue(widest)}` : ', exact ties');
-  // Right of the widest flip there may be dots: the label ends before the plot's right half at the latest.
-  return [haloText(Math.min(x, widest > 0 ? margin.at(widest) : x), y, label, { theme })];
+  const x = plot.x + 6;
+  const [low, high] = drift.domain;
+  const line = margin.at(2 * low * (high / low) ** ((bottom - y) / plot.height));
+  return x + textWidth(label) + 6 > line ? [] : [haloText(x, y, label, { theme })];
 }
