@@ -129,7 +129,7 @@ function oddCells(cells: readonly (readonly GridCell[])[], place: BodyPlace, bad
   );
 }
 
-/** In cells too small for an outline: the glyph over what is around it, with a halo, so that no single NaN is lost. */
+/** In cells too small for an outline: the glyph in a ring over what is around it, so that no single NaN is lost. */
 function oddMarks(
   cells: readonly (readonly GridCell[])[],
   { x, tops, rowHeight, cellWidth }: BodyPlace,
@@ -139,9 +139,11 @@ function oddMarks(
     row.flatMap(({ state }, column) => {
       if (state < cellStates.infinite) return [];
       const glyph = state === cellStates.nan ? '×' : '∞';
-      const halo = `paint-order="stroke" stroke="${background}" stroke-width="3" stroke-linejoin="round"`;
-      const [left, y] = [round(x + (column + 0.5) * cellWidth), round(tops[i] + rowHeight / 2 + 4.3)];
-      return [text(left, y, glyph, bad, `font-size="12" font-weight="700" text-anchor="middle" ${halo}`)];
+      const [left, y] = [round(x + (column + 0.5) * cellWidth), round(tops[i] + rowHeight / 2)];
+      return [
+        `<circle cx="${left}" cy="${y}" r="6" fill="${background}" stroke="${bad}" stroke-width="1.5"/>`,
+        text(left, round(y + 4.2), glyph, bad, 'font-size="12" font-weight="700" text-anchor="middle"'),
+      ];
     }),
   );
 }

@@ -149,3 +149,28 @@ export function shownName(name: string, most = 40): string {
   );
   return shown.length <= most ? shown.join('') : `${shown.slice(0, most - 1).join('')}…`;
 }
+
+/** Key of the shapes of kernels: one line, from the left. */
+export function shapeKey(names: readonly string[], y: number, theme: Theme): string[] {
+  let x = 0;
+  return names.flatMap((name, i) => {
+    const label = shownName(name, 30);
+    const parts = [
+      `<path d="${shapePath(kernelShapes[i % kernelShapes.length], x + 5, y - 4, 4)}" fill="${theme.ink2}"/>`,
+      text(round(x + 14), y, label, theme.ink2, `font-size="${noteSize}"`),
+    ];
+    x += 14 + textWidth(label) + 20;
+    return parts;
+  });
+}
+
+/** A line of text within a figure, of notes and names of panels. */
+export function panelName(x: number, y: number, name: string, { ink }: Theme): string {
+  return text(round(x), y, name, ink, 'font-size="12.5" font-weight="620"');
+}
+
+/** Many dots that look alike, and say what they are in attributes of their own. */
+export function dotGroup(dots: readonly { x: number; y: number; data: string }[], size: number, look: string): string {
+  const marks = dots.map(({ x, y, data }) => `<circle cx="${round(x)}" cy="${round(y)}" r="${size}" ${data}/>`);
+  return marks.length === 0 ? '' : `<g ${look}>${marks.join('')}</g>`;
+}

@@ -1,18 +1,11 @@
 /** The verdicts of a study: for each setting one line, and below it what decided the headlines. */
 import { settingName } from '../../study/outcome/setting.ts';
 import type { ConditionOutcome, StudyOutcome, StudyVerdict } from '../../study/outcome/types.ts';
+import { claims } from '../claims.ts';
 import { wrap } from './layout.ts';
 import type { Marks } from './marks.ts';
 import { formatCount, formatValue } from './numbers.ts';
 import type { Family } from './study.ts';
-
-const claims: Record<StudyVerdict['claim'], string> = {
-  C1: 'every text diverges',
-  C2: 'the cached path is more accurate',
-  C3: 'fp16 rounding is the sole cause',
-  C4: 'drift follows the architecture',
-  C5: 'the cache is the root',
-};
 
 export function verdictLines(
   { verdicts }: StudyOutcome,

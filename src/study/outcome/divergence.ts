@@ -23,7 +23,8 @@ export function sequenceDivergence(prompts: readonly PromptRecord[]): SequenceDi
   };
 }
 
-const waitEnds = { diverged: 'event', 'equal-to-end': 'competing', 'equal-at-limit': 'censored' } as const;
+/** How the wait for a divergence ends, by how texts compare. */
+export const waitEnds = { diverged: 'event', 'equal-to-end': 'competing', 'equal-at-limit': 'censored' } as const;
 
 /** First divergences and the first flips that explain them. */
 export function firstDivergence(prompts: readonly PromptRecord[], suspectAbove: number | null): FirstDivergence {

@@ -1,5 +1,5 @@
 /** What is kept of a unit once its condition is complete: sums per prompt, no list that grows with the steps. */
-import type { AnswerArm, FlipSummary, StopReason, UnitSummary } from '../unit/unit-summary.ts';
+import type { Answer, AnswerArm, FlipSummary, StopReason, UnitSummary } from '../unit/unit-summary.ts';
 
 /** Flips of one prompt, teacher-forced. */
 export interface FlipCounts {
@@ -63,7 +63,14 @@ function countFlips(flips: readonly FlipSummary[]): FlipCounts {
 const ends: ReadonlySet<StopReason> = new Set(['end', 'stop-sequence']);
 
 /** Equal texts end for the same reason in both arms; one whose end was not kept counts as not having been watched to it. */
-function textEnd({ divergedAt, answers, sums }: UnitSummary): Pick<PromptRecord, 'text' | 'lastStep'> {
+export function textEnd({
+  divergedAt,
+  answers,
+  sums,
+}: Pick<UnitSummary, 'divergedAt'> & {
+  answers: readonly Pick<Answer, 'arm' | 'tokens' | 'stop'>[];
+  sums: { steps: number };
+}): Pick<PromptRecord, 'text' | 'lastStep'> {
   if (divergedAt !== null) return { text: 'diverged', lastStep: divergedAt };
   const answer = answers.find(({ arm }) => arm === 'uncached') ?? answers.find(({ arm }) => arm === 'cached');
   const lastStep = answer ? Math.max(0, answer.tokens.length - 1) : sums.steps;

@@ -1,6 +1,7 @@
 /** What the steps and layers of one prompt's run add to a study: sums and counts over the teacher-forced steps after step 0. */
 import { flipRateBound } from '../../divergence/metrics/logits.ts';
 import type { ArmDrift, LayerRecord, PromptResult, StepRecord } from '../../divergence/rows.ts';
+import { divergedAt } from './diverged-at.ts';
 import type { FlipSummary, LayerSums, StepSums, UnitSummary } from './unit-summary.ts';
 
 /** The part of a unit's summary that a prompt's run gives by itself. */
@@ -78,13 +79,6 @@ function isTie({ logits }: StepRecord): boolean {
 
 function flipSummary(row: StepRecord): FlipSummary {
   return { step: row.step, margin: row.marginChoice, tie: isTie(row), boundary: row.boundary ?? false };
-}
-
-/** The first step whose tokens differ, or the last one of a text that ended although the other went on alike. */
-function divergedAt(cached: readonly number[], uncached: readonly number[]): number | null {
-  const common = Math.min(cached.length, uncached.length);
-  for (let step = 0; step < common; step++) if (cached[step] !== uncached[step]) return step;
-  return cached.length === uncached.length ? null : common - 1;
 }
 
 /** Kinds of the residual stream from the embedding to the final norm. */
