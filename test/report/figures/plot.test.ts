@@ -61,10 +61,11 @@ function imports(file: string, seen: Map<string, string>): void {
   }
 }
 
-test('figures of steps, patches and outcomes run in a browser: nothing they need is of Node', () => {
+test('figures run in a browser: nothing they need is of Node', () => {
   const names = [
     ...['margin-drift', 'survival', 'two-by-two', 'recovery', 'precision-ladder', 'oracle'],
     ...['flip-prediction', 'accuracy', 'verdict-table', 'temperature'],
+    ...['drift-map', 'first-operation', 'inherited-added', 'cache-map'],
   ];
   const folder = resolve('src/report');
   const needed = new Map<string, string>();
@@ -75,6 +76,7 @@ test('figures of steps, patches and outcomes run in a browser: nothing they need
       imports(join(folder, part, `${name}.ts`), needed);
     }
   }
+  for (const name of ['thumbnails', 'patch-grid']) imports(join(folder, 'figures', `${name}.ts`), needed);
   // Enough to have seen something: statistics, numerics, Arrow.
   expect(needed.size).toBeGreaterThan(20);
   expect([...needed.keys()]).toContain('apache-arrow');
