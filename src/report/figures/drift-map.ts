@@ -124,7 +124,7 @@ function geometryOf(map: LayerMap, grid: MapGrid, layout: MapLayout, origin: { x
 function legendOptions(map: LayerMap, scale: ColorScale, counts: MapTally, rowMedian: boolean) {
   return {
     scale,
-    ...{ zero: 'exactly 0 (bit-equal)', contour: 'first operation that differs', flips: flipsOf(map).length > 0 },
+    ...{ zero: 'exactly 0 (bit-equal)', contour: 'first row that differs', flips: flipsOf(map).length > 0 },
     ...{ nan: counts.nan > 0, infinite: counts.infinite > 0, notCaptured: counts.notCaptured > 0 },
     ...(rowMedian ? {} : { below: counts.below > 0, above: counts.above > 0 }),
   };
