@@ -53,7 +53,7 @@ function pixels(svg: string): { at: (x: number, y: number) => string | null; wid
   return {
     ...{ width, height },
     at: (x, y) => {
-      const index = data[y * (width + 1) + 1 + x];
+      const index = data[Math.round(y) * (width + 1) + 1 + x];
       return index === 0 ? null : `#${palette.toString('hex', index * 3, index * 3 + 3)}`;
     },
   };
