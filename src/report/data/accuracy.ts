@@ -1,6 +1,7 @@
 /** Is the cached arm more often right? Paired differences of a setting's conditions, and the uncached arm against itself in other orders. */
-import type { Measured } from '../../study/outcome/types.ts';
+
 import { type Setting, settingName } from '../../study/outcome/setting.ts';
+import type { Measured } from '../../study/outcome/types.ts';
 import { Columns } from './columns.ts';
 import { commands, isMissing, type Missing } from './missing.ts';
 import { readResults } from './outcomes.ts';

@@ -1,5 +1,5 @@
 /** The first step that differs, operation by operation, under one condition or several. */
-import { thumbnailData, type ThumbnailSelection } from './drift-map.ts';
+import { type ThumbnailSelection, thumbnailData } from './drift-map.ts';
 import { cellStates, type LayerMap, type MapHook } from './layer-map.ts';
 import { isMissing, type Missing } from './missing.ts';
 import type { RunTables } from './run-tables.ts';

@@ -2,13 +2,14 @@
  * Each layer's drift, and who makes it: sums over the decode steps of resid_post's rows, by condition and layer. The file is
  * read once and nothing of it is kept.
  */
+
+import { type StorageType, unitRoundoff } from '../../numerics/types.ts';
 import { Columns } from './columns.ts';
 import { beside, focusOf, type RunCondition, readConditions } from './conditions.ts';
 import { layersCommand } from './drift-map.ts';
 import { storageType } from './layer-map.ts';
 import { isMissing, type Missing } from './missing.ts';
 import type { RunTables } from './run-tables.ts';
-import { type StorageType, unitRoundoff } from '../../numerics/types.ts';
 
 export interface LayerDrift {
   layer: number;

@@ -1,7 +1,7 @@
 /** What figures read of a study's outcomes.json, checked: a file of another version is refused by name. */
 import { z } from 'zod';
 import { InputError } from '../../errors.ts';
-import { isMissing, commands, type Missing } from './missing.ts';
+import { commands, isMissing, type Missing } from './missing.ts';
 import type { RunTables } from './run-tables.ts';
 
 /** JSON has no NaN: what is not a number is null. */

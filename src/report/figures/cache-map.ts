@@ -1,11 +1,12 @@
 /** The K/V cache after the last step: keys and values, positions across, layers and heads down; the prompt's part is 0 by construction. */
-import { shortNames } from '../data/conditions.ts';
-import type { CacheMap, CachePanel } from '../data/cache-map.ts';
-import { cellStates } from '../data/layer-map.ts';
+
 import { unitRoundoff } from '../../numerics/types.ts';
+import type { CacheMap, CachePanel } from '../data/cache-map.ts';
+import { shortNames } from '../data/conditions.ts';
+import { cellStates } from '../data/layer-map.ts';
 import { formatCount, formatCounted, formatShare } from '../terminal/numbers.ts';
-import { type Figure, type FigureOptions, frame } from './frame.ts';
 import type { MapGeometry } from './drift-map.ts';
+import { type Figure, type FigureOptions, frame } from './frame.ts';
 import { mapBody } from './map-body.ts';
 import { gridCell } from './map-grid.ts';
 import { mapLegend } from './map-legend.ts';

@@ -8,9 +8,9 @@ import { type Figure, type FigureOptions, frame } from './frame.ts';
 import { mapBody } from './map-body.ts';
 import { firstRows, gridCell, type MapGrid, mapGrid, type RowSelection } from './map-grid.ts';
 import { mapLegend } from './map-legend.ts';
-import { type ColorScale, colorScale, type Measure, overMedian } from './map-measure.ts';
 import { axisParts, contour, flipParts, flipsOf, labelled, type MapLayout, rowLabels } from './map-marks.ts';
-import { differenceTitle, mapName, type MapTally, scaleNote, tally } from './map-words.ts';
+import { type ColorScale, colorScale, type Measure, overMedian } from './map-measure.ts';
+import { differenceTitle, type MapTally, mapName, scaleNote, tally } from './map-words.ts';
 import { textWidth } from './plot.ts';
 import { text } from './svg.ts';
 

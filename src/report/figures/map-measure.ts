@@ -1,6 +1,7 @@
 /** What the colour of a map says: drift in u, the drift itself, ULPs, or the share of elements that differ. */
-import type { LayerMap } from '../data/layer-map.ts';
+
 import { formats, type StorageType, unitRoundoff } from '../../numerics/types.ts';
+import type { LayerMap } from '../data/layer-map.ts';
 import { divergingColor, driftScale, sequenceColor, type Theme } from './theme.ts';
 
 export type Measure = 'u' | 'absolute' | 'ulp' | 'bits';

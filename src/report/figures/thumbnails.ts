@@ -1,7 +1,8 @@
 /** The same map under several conditions, a pixel per cell, on one scale: where differences lie, side by side. */
+
+import { sharedName, shortNames } from '../data/conditions.ts';
 import type { LayerMap } from '../data/layer-map.ts';
 import { cellStates } from '../data/layer-map.ts';
-import { sharedName, shortNames } from '../data/conditions.ts';
 import { formatCount } from '../terminal/numbers.ts';
 import { type Figure, type FigureOptions, frame } from './frame.ts';
 import { mapBody } from './map-body.ts';

@@ -127,3 +127,11 @@ const ascii: Record<string, string> = {
 export function toAscii(text: string): string {
   return text.replaceAll(/[^\n -~]/gu, (character) => ascii[character] ?? character);
 }
+
+/** Names as they may be printed, their spaces kept. */
+export function visibleWords(text: string): string {
+  return text
+    .split(' ')
+    .map((word) => visible(word))
+    .join(' ');
+}

@@ -7,6 +7,8 @@ import type { Marks } from './marks.ts';
 import { formatCount, formatValue } from './numbers.ts';
 import type { Family } from './study.ts';
 
+const findings = ['contradicted', 'supported', 'not identifiable'] as const;
+
 export function verdictLines(
   { verdicts }: StudyOutcome,
   families: readonly Family[],
@@ -19,9 +21,9 @@ export function verdictLines(
   const shown = families.flatMap(({ name }) => {
     const own = headlines.filter((verdict) => settingName(verdict) === name);
     if (own.length === 0) return [];
-    const byFinding = (['contradicted', 'supported', 'not identifiable'] as const).flatMap((finding) => {
+    const byFinding = findings.flatMap((finding) => {
       const found = own.filter(({ verdict }) => verdict === finding).map(({ claim }) => claim);
-      return found.length === 0 ? [] : [`${mark[finding]} ${finding} ${found.join(' ')}`];
+      return found.length === 0 ? [] : [`${mark[finding]} ${found.join(' ')}`];
     });
     return wrap(byFinding.join('   '), columns, { first: `  ${name.padEnd(width)}`, indent: ' '.repeat(width + 2) });
   });
@@ -32,6 +34,7 @@ export function verdictLines(
   const detailed = headlines.filter((verdict) => settingName(verdict) === setting);
   return [
     'Verdicts, by rules fixed before running (docs/study.md)',
+    `  ${findings.map((finding) => `${mark[finding]} ${finding}`).join('   ')}`,
     ...shown,
     '',
     `${setting}, what decided`,

@@ -3,12 +3,13 @@
  * what explains them; the verdicts last, with the numbers that decided them.
  */
 import { settingName } from '../../study/outcome/setting.ts';
-import type { ConditionOutcome, ConditionResults, Measured, StudyOutcome } from '../../study/outcome/types.ts';
+import type { ConditionOutcome, ConditionResults, Measured } from '../../study/outcome/types.ts';
 import type { StudyGate, StudyResult } from '../../study/run/publish.ts';
 import { finish, gateFailure } from './gates.ts';
-import { padLeft, padRight, type TerminalOptions, visible, wrap } from './layout.ts';
+import { padLeft, padRight, type TerminalOptions, visible, visibleWords, wrap } from './layout.ts';
 import { type Marks, marks } from './marks.ts';
 import { formatCount, formatCounted, formatPercent, formatValue } from './numbers.ts';
+import { falsificationLines, predictionLines, profileLines, recoveryLines } from './study-measures.ts';
 import { verdictLines } from './study-verdicts.ts';
 
 export interface StudyText extends TerminalOptions {
@@ -75,13 +76,13 @@ function shardLines({ name, shard, units, gates }: StudyResult, { run, color, co
   ];
 }
 
-const nameWidth = 27;
+const nameWidth = 24;
 
 /** One line for each condition: accuracy, discordant pairs, texts, flips. */
 function familyLines({ name, conditions }: Family, whole: boolean): string[] {
   if (!whole || conditions.length === 0) return [];
   const columnsOf = (cells: readonly string[]) =>
-    `  ${padRight(cells[0], nameWidth)}${padLeft(cells[1], 11)}${padLeft(cells[2], 7)}  ${padRight(cells[3], 18)}${cells[4]}`;
+    `  ${padRight(cells[0], nameWidth)}${padLeft(cells[1], 10)}${padLeft(cells[2], 6)}  ${padRight(cells[3], 18)}${cells[4]}`;
   return [
     `${name}    right: cached / uncached; only: one arm alone is right`,
     columnsOf(['', 'right', 'only', 'texts diverge', 'flips / steps']),
@@ -107,122 +108,37 @@ function labelOf({ model, strategy }: ConditionOutcome): string {
   return visibleWords(`${model} ${strategy}`);
 }
 
-/** Names as they may be printed, their spaces kept. */
-export function visibleWords(text: string): string {
-  return text
-    .split(' ')
-    .map((word) => visible(word))
-    .join(' ');
-}
-
 /** `3/200 [0–4 %]` */
 function textsOf({ divergence, prompts }: ConditionResults): string {
   return `${divergence.diverged}/${prompts} ${percentInterval(divergence.share, prompts)}`;
 }
 
 function percentInterval({ lower, upper }: Measured, n: number): string {
-  return lower === null || upper === null ? '' : `[${formatPercent(lower, n)}–${formatPercent(upper, n)} %]`;
-}
-
-/** `0.83 [0.74–0.89]` */
-export function interval({ value, lower, upper }: Measured): string {
-  if (lower === null || upper === null) return decimal(value);
-  return `${decimal(value)} [${decimal(lower)}–${decimal(upper)}]`;
-}
-
-export function decimal(value: number): string {
-  if (value === 0) return '0';
-  return Math.abs(value) < 0.005 ? formatValue(value) : value.toFixed(2).replace('-', '−');
+  return lower === null || upper === null
+    ? ''
+    : `[${lower === 0 ? '0' : formatPercent(lower, n)}–${formatPercent(upper, n)} %]`;
 }
 
 function otherFamilies(families: readonly Family[]): string[] {
   if (families.length === 0) return [];
-  const width = Math.max(28, ...families.map(({ name }) => name.length + 1));
+  const width = Math.max(28, ...families.map(({ name }) => name.length + 2));
+  const columnsOf = ([name, texts, only, flips]: readonly string[]) =>
+    `  ${padRight(name, width)}${padRight(texts, 15)}${padRight(only, 10)}${flips}`.trimEnd();
   return [
     'The other settings, conditions together (each: outcomes.json)',
+    columnsOf(['', 'texts diverge', 'only', 'flips / steps']),
     ...families.map(({ name, conditions }) => {
       const results = conditions.flatMap((condition) => condition.results ?? []);
       const sum = (of: (each: ConditionResults) => number) => results.reduce((total, each) => total + of(each), 0);
-      if (results.length === 0) return `  ${padRight(name, width)}void`;
+      if (results.length === 0) return columnsOf([name, 'void', '', '']);
       const texts = `${formatCount(sum(({ divergence }) => divergence.diverged))}/${formatCount(sum(({ prompts }) => prompts))}`;
       const only = [
         sum(({ accuracy }) => accuracy.paired?.cachedOnly ?? 0),
         sum(({ accuracy }) => accuracy.paired?.uncachedOnly ?? 0),
       ];
       const flips = `${formatCount(sum((each) => each.flips.flips))} / ${formatCount(sum(({ steps }) => steps))}`;
-      return `  ${padRight(name, width)}${padRight(`texts ${texts}`, 19)}${padRight(`only ${only.join(' : ')}`, 13)}flips ${flips}`;
+      return columnsOf([name, texts, only.join(' : '), flips]);
     }),
-  ];
-}
-
-/** Do drift and margins say how many flips there are? Greedy conditions that have some. */
-function predictionLines(families: readonly Family[]): string[] {
-  const lines = families.flatMap(({ name, conditions }) =>
-    conditions.flatMap(({ results, model }) => {
-      const found = results?.prediction;
-      if (found?.kind !== 'greedy' || found.observed === 0) return [];
-      const auc = found.auc === null ? '' : `, AUC ${decimal(found.auc)}`;
-      const text = `${formatCount(found.observed)} flips, ${formatValue(found.predicted)} predicted${auc}`;
-      return [`  ${padRight(`${name} ${visibleWords(model)}`, 40)}${text}`];
-    }),
-  );
-  return lines.length === 0
-    ? []
-    : ['Flips, greedy: observed, and predicted from margins and drift elsewhere', ...lines];
-}
-
-function falsificationLines({ falsification }: StudyOutcome): string[] {
-  if (falsification.length === 0) return [];
-  return [
-    'Precision: decades that the drift shrinks in single precision',
-    `  ${padRight('', 40)}${padRight('L2, linear', 18)}KL, quadratic`,
-    ...falsification.map((found) => {
-      const { model, l2, kl, predicted } = found;
-      const shown = (decades: Measured | null, line: number) =>
-        decades === null ? `∅ (${line.toFixed(1)})` : `${decades.value.toFixed(1)} (${line.toFixed(1)})`;
-      const name = `${settingName(found)} ${visibleWords(model)}`;
-      return `  ${padRight(name, 40)}${padRight(shown(l2, predicted.linear), 18)}${shown(kl, predicted.quadratic)}`;
-    }),
-    '  in brackets what the ratio of the roundoffs predicts; ∅: single precision does not differ',
-  ];
-}
-
-function profileLines({ profiles }: StudyOutcome): string[] {
-  const lines = profiles.flatMap((profile) => {
-    const { model, sharpness, unevenness } = profile;
-    if (sharpness === null || unevenness === null) return [];
-    const name = `${settingName(profile)} ${visibleWords(model)}`;
-    return [`  ${padRight(name, 40)}${padRight(interval(sharpness), 18)}${interval(unevenness)}`];
-  });
-  if (lines.length === 0) return [];
-  return [
-    'Layers: error that each adds; S = first, U = largest over the median',
-    `  ${padRight('', 40)}${padRight('S', 18)}U`,
-    ...lines,
-  ];
-}
-
-/** What recomputed history and the residual patch bring back. */
-function recoveryLines(families: readonly Family[]): string[] {
-  const lines = families.flatMap(({ name, conditions }) =>
-    conditions.flatMap(({ results, model }) => {
-      const at = (spec: string, history: string, horizon: number) =>
-        results?.cells.find(
-          (cell) =>
-            cell.spec === spec && cell.history === history && cell.kernel === 'decode' && cell.horizon === horizon,
-        )?.recovery ?? null;
-      const history = at('two-by-two', 'recomputed', 0);
-      const residual = at('residual', 'cached', 1);
-      if (history === null && residual === null) return [];
-      const shown = (found: Measured | null) => (found === null ? '∅' : interval(found));
-      return [`  ${padRight(`${name} ${visibleWords(model)}`, 40)}${padRight(shown(history), 18)}${shown(residual)}`];
-    }),
-  );
-  if (lines.length === 0) return [];
-  return [
-    'Recovery R: recomputed history, at its step; residual patch, a step later',
-    `  ${padRight('', 40)}${padRight('history', 18)}residual`,
-    ...lines,
   ];
 }
 

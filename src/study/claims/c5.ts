@@ -23,8 +23,8 @@ export interface C5Evidence extends Evidence {
 export const judgedHorizons = [1, 5, 20] as const;
 
 export const c5Rules = {
-  a: 'the residual patch fails: supported if the upper bound of R is at most 0.1 at horizons 1, 5 and 20; contradicted if the lower bound is at least 0.5 at one of them',
-  b: 'the cache is the carrier: supported if the lower bound of R for recomputed history is at least 0.8 at the patched step and the next, and D(recomputed, decode) / D(cached, decode) is at most 0.2; contradicted if its upper bound is below 0.5 at one of the two',
+  a: 'the residual patch fails: supported if the upper bound of R is at most 0.1 at horizons 1, 5 and 20; contradicted if the lower bound is at least 0.5 at one of them; R counts where at least 6 prompts have a cell that is neither vacuous nor exact by construction',
+  b: 'the cache is the carrier: supported if the lower bound of R for recomputed history is at least 0.8 at the patched step and the next, and D(recomputed, decode) / D(cached, decode) is at most 0.2; contradicted if its upper bound is below 0.5 at one of the two; R counts as in a',
   c: 'the cache is the root: contradicted if order-matched decoding with the cache in use differs by 0 while ordinary decoding does not; supported if it keeps at least half of D and b is supported',
 };
 

@@ -92,10 +92,14 @@ export function remainingShare(rows: readonly PatchRow[], map: (share: number) =
   return recoveryOf([...byPrompt.values()], map);
 }
 
-/** Σ top / Σ bottom seen through a map, bootstrapped by unit; null where there is nothing to recover. */
+/** Below so many prompts an interval resampled from them says little: nothing is judged by it. */
+export const fewestPrompts = 6;
+
+/** Σ top / Σ bottom seen through a map, bootstrapped by unit; null where there is nothing to recover, or in too few prompts. */
 export function recoveryOf(
   units: readonly RatioUnit[],
   map: (share: number) => number = (share) => 1 - share,
 ): Estimate | null {
+  if (units.length < fewestPrompts) return null;
   return estimateOf(mapped(measuredRatio(units), map));
 }

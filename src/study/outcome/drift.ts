@@ -111,7 +111,9 @@ export function cellRecovery(prompts: readonly PromptRecord[]): CellRecovery[] {
       const [{ spec, history, kernel, hook, horizon }] = rows;
       const total = (name: 'cells' | 'vacuous' | 'byConstruction' | 'harmful' | 'exact') =>
         rows.reduce((sum, row) => sum + row[name], 0);
-      const remaining = measuredRatio(rows.map(({ patched, base }) => ({ top: patched, bottom: base })));
+      // A prompt whose cells are all left out says nothing, and is not drawn.
+      const counted = rows.filter(({ cells }) => cells > 0);
+      const remaining = measuredRatio(counted.map(({ patched, base }) => ({ top: patched, bottom: base })));
       return {
         ...{ spec, history, kernel, hook, horizon, prompts: rows.length, cells: total('cells') },
         ...{ vacuous: total('vacuous'), byConstruction: total('byConstruction') },

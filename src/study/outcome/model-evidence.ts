@@ -155,13 +155,13 @@ function architecture({ name, family, heads, kvHeads }: ModelRecords['model']): 
 
 export function c5Evidence(half: ModelRecords): C5Evidence {
   const cells = (fits: (cell: CellSums) => boolean) => recoveryByHorizon(half.records, fits);
-  const recomputed = ({ spec, history, kernel, hook }: CellSums) =>
-    spec === 'two-by-two' && history === 'recomputed' && kernel === 'decode' && hook === 'none';
+  const recomputed = ({ spec, history, kernel }: CellSums) =>
+    spec === 'two-by-two' && history === 'recomputed' && kernel === 'decode';
   const matched = orderMatchedOutcome(half.records.flatMap(({ prompts }) => prompts));
   return {
     scope: scopeOf(half),
     failedGates: half.doubts,
-    residual: cells(({ spec, hook }) => spec === 'residual' && hook !== 'none'),
+    residual: cells(({ spec }) => spec === 'residual'),
     history: cells(recomputed),
     recomputedDecodeShare: recoveryOf(
       cellUnits(half.records, (cell) => recomputed(cell) && cell.horizon === 0),
@@ -183,7 +183,7 @@ function recoveryByHorizon(records: readonly ConditionRecord[], fits: (cell: Cel
   );
 }
 
-/** Σ patched over Σ base of the cells that fit, by prompt; prompts without such a cell are left out. */
+/** Σ patched over Σ base of the cells that fit, by prompt; prompts in which all of them are vacuous or by construction are left out. */
 function cellUnits(records: readonly ConditionRecord[], fits: (cell: CellSums) => boolean): RatioUnit[] {
   const units = byPrompt(
     records,
@@ -193,7 +193,7 @@ function cellUnits(records: readonly ConditionRecord[], fits: (cell: CellSums) =
         if (!fits(cell)) continue;
         sums.top += cell.patched;
         sums.bottom += cell.base;
-        sums.cells += 1;
+        sums.cells += cell.cells;
       }
     },
   );

@@ -12,8 +12,8 @@ import { isMissing, type Missing } from '../../../src/report/data/missing.ts';
 import { cacheMapFigure } from '../../../src/report/figures/cache-map.ts';
 import { firstOperationFigure } from '../../../src/report/figures/first-operation.ts';
 import { inheritedAddedFigure } from '../../../src/report/figures/inherited-added.ts';
-import { thumbnailFigure } from '../../../src/report/figures/thumbnails.ts';
 import { themes } from '../../../src/report/figures/theme.ts';
+import { thumbnailFigure } from '../../../src/report/figures/thumbnails.ts';
 import { ActivationWriter } from '../../../src/store/activation-writer.ts';
 import { mapRows, tablesOfRows } from '../tables-of-rows.ts';
 

@@ -1,7 +1,7 @@
 /** Margin against drift: every step has its place, zeros and what is not a number have theirs. */
 import { describe, expect, test } from 'vitest';
-import { isMissing } from '../../../src/report/data/missing.ts';
 import { marginDriftData } from '../../../src/report/data/margin-drift.ts';
+import { isMissing } from '../../../src/report/data/missing.ts';
 import { marginDriftFigure } from '../../../src/report/figures/margin-drift.ts';
 import type { Row } from '../../../src/store/schemas.ts';
 import { conditionRow, hostile, present, runOf, stepRow } from '../run-fixture.ts';

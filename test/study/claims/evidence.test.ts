@@ -62,18 +62,25 @@ describe('decades', () => {
 
 describe('recovery', () => {
   it('is a ratio of sums by prompt, never a mean of ratios', () => {
-    const rows = [cell('a', 10, 1), cell('b', 1, 1)];
+    const rows = ['a', 'b', 'c'].flatMap((name) => [cell(`${name}1`, 10, 1), cell(`${name}2`, 1, 1)]);
     expect(recoveryByHorizon(rows).get(0)?.value).toBeCloseTo(1 - 2 / 11, 12);
     expect(remainingShare(rows)?.value).toBeCloseTo(2 / 11, 12);
   });
 
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+  it('needs six prompts with a cell that counts', () => {
+    const rows = names.map((name) => cell(name, 4, 1));
+    expect(remainingShare(rows)?.value).toBe(0.25);
+    const vacuous = cell('f', 0, 0, { vacuous: true });
+    expect(recoveryByHorizon([...rows.slice(0, 5), vacuous]).get(0)).toBeNull();
+  });
+
   it('leaves out what is vacuous or exact by construction, horizon by horizon', () => {
     const found = recoveryByHorizon([
-      cell('a', 4, 0, { by_construction: true }),
-      cell('b', 4, 0, { by_construction: true }),
-      cell('a', 4, 3, { horizon: 1 }),
-      cell('b', 4, 3, { horizon: 1 }),
-      cell('b', 0, 0, { horizon: 1, vacuous: true }),
+      ...names.map((name) => cell(name, 4, 0, { by_construction: true })),
+      ...names.map((name) => cell(name, 4, 3, { horizon: 1 })),
+      cell('f', 0, 0, { horizon: 1, vacuous: true }),
     ]);
     expect(found.get(0)).toBeNull();
     expect(found.get(1)?.value).toBeCloseTo(0.25, 12);

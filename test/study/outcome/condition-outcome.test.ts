@@ -224,7 +224,13 @@ describe('drift', () => {
   });
 
   it('cells: a ratio of sums over prompts, by horizon', () => {
-    const cell = { spec: 'two-by-two', history: 'recomputed', kernel: 'decode', hook: 'none', cells: 1 };
+    const cell = {
+      spec: 'two-by-two',
+      history: 'recomputed',
+      kernel: 'decode',
+      hook: 'blocks.*.attn.hook_cache_k',
+      cells: 1,
+    };
     const rest = { vacuous: 1, byConstruction: 0, harmful: 0, exact: 1 };
     const { cells } = results([
       unit(greedy, 0, {

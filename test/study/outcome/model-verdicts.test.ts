@@ -223,18 +223,19 @@ describe('C4 from units', () => {
 describe('C5 from units', () => {
   const at = condition(0);
   const cell = (changes: Partial<CellSums>): CellSums => ({
-    ...{ spec: 'two-by-two', history: 'recomputed', kernel: 'decode', hook: 'none', horizon: 0, cells: 1 },
+    ...{ spec: 'two-by-two', history: 'recomputed', kernel: 'decode', hook: '*.hook_cache_k', horizon: 0, cells: 1 },
     ...{ base: 1, patched: 0.1, vacuous: 0, byConstruction: 0, harmful: 0, exact: 0, ...changes },
   });
   const cells = [
     ...[0, 1].map((horizon) => cell({ horizon })),
-    // What must not be read: other cells of the 2×2, and its patches.
-    cell({ history: 'cached', kernel: 'prefill', patched: 0.9 }),
-    cell({ hook: 'blocks.0.hook_resid_pre', patched: 0.9 }),
+    // What must not be read: the other cells of the 2×2, and other specs.
+    cell({ history: 'cached', kernel: 'prefill', hook: 'none', patched: 0.9 }),
+    cell({ kernel: 'prefill', patched: 0.9 }),
+    cell({ history: 'cached', hook: 'none', patched: 0.9 }),
+    cell({ spec: 'of mine', patched: 0.9 }),
     ...[0, 1, 5, 20].map((horizon) =>
       cell({ spec: 'residual', history: 'cached', hook: '*.hook_resid_pre', horizon, patched: 0.99 }),
     ),
-    cell({ spec: 'residual', history: 'cached', horizon: 1, patched: 0 }),
   ];
   const study = (change: UnitChanges = {}) =>
     outcome(
@@ -260,6 +261,21 @@ describe('C5 from units', () => {
     // 1/5 per step against 4/10 per step: half is kept.
     expect(finding(root, 'C5', 'c')).toBe('supported');
     expect(finding(study({ orderMatched: null }), 'C5', 'c')).toBe('not identifiable');
+  });
+
+  it('is open where fewer than six prompts have a cell that counts, however many are patched', () => {
+    const counted = (count: number) =>
+      outcome(
+        [at],
+        prompts(at, 12, (i) => ({
+          cells: cells.map((each) =>
+            i < count ? each : { ...each, cells: 0, base: 0, patched: 0, vacuous: 1, exact: 1 },
+          ),
+        })),
+      );
+    expect(['a', 'b'].map((part) => finding(counted(6), 'C5', part))).toEqual(['supported', 'supported']);
+    expect(['a', 'b'].map((part) => finding(counted(5), 'C5', part))).toEqual(['not identifiable', 'not identifiable']);
+    expect(verdictOn(counted(5), 'C5', 'b', llama.name).inputs['R@0']).toBeNull();
   });
 
   it('is open without patched cells', () => {

@@ -40,6 +40,27 @@ test('placebo arms that are loaded anew for each prompt change no byte, and are 
   closed.mockRestore();
 });
 
+test('C5 reads the cells that a run patches', async () => {
+  const patching = { prompts: 6, every: 4 };
+  const patched = await resolved({
+    ...tinyStudy({ limit: 6 }),
+    strategies: ['greedy'],
+    patching,
+    placebo: { arms: 0 },
+  });
+  const { outcome } = await run(patched, join(folder, 'patched'));
+  const { verdicts, conditions } = outcome!;
+  const recovery = (spec: string, history: string, horizon: number) =>
+    conditions[0].results!.cells.find(
+      (cell) => cell.spec === spec && cell.history === history && cell.kernel === 'decode' && cell.horizon === horizon,
+    )!.recovery!.value;
+  const inputs = (part: string) =>
+    verdicts.find((verdict) => verdict.claim === 'C5' && verdict.part === part && verdict.model !== null)!.inputs;
+  expect(inputs('a')['R@1']).toBe(recovery('residual', 'cached', 1));
+  expect(inputs('b')['R@0']).toBe(recovery('two-by-two', 'recomputed', 0));
+  expect(inputs('b').recomputedDecodeShare).toBeCloseTo(1 - recovery('two-by-two', 'recomputed', 0), 12);
+});
+
 test('interrupted after every unit in turn, it ends with the bytes of one run', async () => {
   const out = join(folder, 'stepwise');
   let sittings = 0;
