@@ -123,6 +123,10 @@ describe('C2 from units', () => {
     // 6 of 540 pairs differ, half of them each way: 1.645 √6 / 540 is 0.7 points.
     const equal = study(({ index }) => (index < 2 ? (index % 2 ? 'cached' : 'uncached') : null));
     expect(verdictOn(equal, 'C2', 'direction')).toMatchObject({ verdict: 'contradicted', inputs: { Σs: 0 } });
+    // Of the resampled sum, whose standard deviation is √6, 90 % lie within 4, and 95 % within 5.
+    const { inputs } = verdictOn(equal, 'C2', 'direction');
+    expect(Number(inputs['difference90.upper']) * 540).toBeCloseTo(4, 0);
+    expect(Number(inputs['difference90.lower']) * 540).toBeCloseTo(-4, 0);
     expect(
       finding(
         study(() => null),

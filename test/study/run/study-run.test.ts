@@ -61,6 +61,23 @@ test('C5 reads the cells that a run patches', async () => {
   expect(inputs('b').recomputedDecodeShare).toBeCloseTo(1 - recovery('two-by-two', 'recomputed', 0), 12);
 });
 
+test('where the uncached arm depends on its length, every step of it is recomputed', async () => {
+  // Keys cut in two parts: which of them share a part depends on how many there are.
+  const cut = { attention: 'per-head', prepack: true, classes: { values: { slices: 2, combine: 'storage' } } } as const;
+  const uneven = await resolved({
+    ...tinyStudy({ limit: 2 }),
+    ...{ strategies: ['greedy'], kernels: [{ name: 'uneven', prefill: cut, decode: cut }], placebo: { arms: 0 } },
+  });
+  const { outcome } = await run(uneven, join(folder, 'uneven'));
+  const [{ failedGates, results }] = outcome!.conditions;
+  expect(failedGates).toContain('prefix');
+  const { uncached, prompts, steps } = results!;
+  expect(uncached).toEqual({ checked: expect.any(Number), failed: 0, recomputed: prompts, steps: steps + prompts });
+  const usual = (await run(study, join(folder, 'usual'))).outcome!.conditions[0].results!;
+  expect(usual.uncached.recomputed).toBe(0);
+  expect(usual.uncached.checked).toBeGreaterThan(0);
+});
+
 test('interrupted after every unit in turn, it ends with the bytes of one run', async () => {
   const out = join(folder, 'stepwise');
   let sittings = 0;

@@ -1,0 +1,62 @@
+/** What makes a study another one: everything that can change a byte of it. */
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { differences } from '../../../src/store/journal-file.ts';
+import type { StudyInput } from '../../../src/study/definition/schema.ts';
+import { studyIdentity } from '../../../src/study/run/study-identity.ts';
+import { resolved, temporaryFolder, tinyStudy } from './tiny-study.ts';
+
+const input = tinyStudy();
+const identityOf = async (changes: Partial<StudyInput> = {}) => studyIdentity(await resolved({ ...input, ...changes }));
+const own = await identityOf();
+const changedKeys = async (changes: Partial<StudyInput>) =>
+  [
+    ...new Set(differences(own, await identityOf(changes)).map((line) => line.split(' was ')[0].replace(/\[.*/, ''))),
+  ].sort();
+
+test('the same study has the same identity', async () => {
+  expect(await identityOf()).toEqual(own);
+});
+
+const fewShot = join(temporaryFolder(), 'few.jsonl');
+writeFileSync(fewShot, '{"question":"1 + 1?","answer":"#### 2"}\n{"question":"1 + 2?","answer":"#### 3"}\n');
+const model = input.models[0] as string;
+
+test.each<[string, Partial<StudyInput>, string[]]>([
+  ['template', { prompts: { ...input.prompts, template: 'Q {question}' } }, ['template']],
+  ['delimiter', { prompts: { ...input.prompts, delimiter: ' ' } }, ['delimiter']],
+  ['seed', { seed: 3 }, ['factors.strategies']],
+  ['new tokens', { maxNewTokens: 9 }, ['settings.maxNewTokens']],
+  ['end token', { ignoreEos: false }, ['settings.ignoreEos']],
+  ['stop sequences', { answers: { stop: ['Q:'] } }, ['settings.answers.stop']],
+  ['placebo', { placebo: { arms: 3 } }, ['settings.placebo.arms']],
+])('another %s is another study', async (_, changes, keys) => {
+  expect(await changedKeys(changes)).toEqual(keys);
+});
+
+test('so are fewer prompts, though each is the same', async () => {
+  expect(await changedKeys({ prompts: { ...input.prompts, limit: 4 } })).toEqual([
+    'limit',
+    `prompts.${model.split('/').at(-1)}`,
+    `sha256.models.${model.split('/').at(-1)}.prompts`,
+  ]);
+});
+
+test('so are other worked examples, and other weights of the same shape', async () => {
+  const shown = { prompts: { ...input.prompts, fewShot: { file: fewShot } } };
+  const first = await identityOf(shown);
+  expect(first.fewShot).toEqual({ sha256: expect.stringMatching(/^[0-9a-f]{64}$/), count: null });
+  expect((await identityOf({ prompts: { ...input.prompts, fewShot: { file: fewShot, count: 1 } } })).fewShot).toEqual({
+    ...(first.fewShot as object),
+    count: 1,
+  });
+  appendFileSync(fewShot, '{"question":"1 + 3?","answer":"#### 4"}\n');
+  expect((await identityOf(shown)).fewShot).not.toEqual(first.fewShot);
+
+  const weights = join(model, readdirSync(model).find((name) => name.endsWith('.safetensors'))!);
+  const bytes = readFileSync(weights);
+  bytes[bytes.length - 2] ^= 1;
+  writeFileSync(weights, bytes);
+  expect(await changedKeys({})).toEqual([`sha256.models.${model.split('/').at(-1)}.checkpoint`]);
+});
