@@ -217,9 +217,9 @@ function checkActivation(raw: UsedKeys, { activation }: Family, refuse: Refuse):
 /** Scores are q·k · headDim^−½, or · query_pre_attn_scalar^−½ where a family has it. */
 function scoreScale(raw: UsedKeys, family: Family, headDim: number, modelType: ModelType, refuse: Refuse): number {
   const scalar = raw.query_pre_attn_scalar;
-  if (family.knows.includes('query_pre_attn_scalar')) return (scalar ?? 256) ** -0.5;
+  if (family.knows.includes('query_pre_attn_scalar')) return 1 / Math.sqrt(scalar ?? 256);
   if (scalar != null) refuse('query_pre_attn_scalar', scalar, 'null or absent', `${modelType} models do not use it`);
-  return headDim ** -0.5;
+  return 1 / Math.sqrt(headDim);
 }
 
 function checkedToken<T extends number | null>(key: string, id: T, vocabSize: number, refuse: Refuse): T {

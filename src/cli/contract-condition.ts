@@ -209,6 +209,7 @@ const conditionResults = z.strictObject({
       seeds: count,
       samples: count,
       drift: measure.nullable().describe('99.9 % quantile, in logits'),
+      bins: z.array(z.tuple([measure, count])).describe('the histogram: upper edge in logits, and how many'),
       texts: count.describe('prompts × seeds'),
       diverged: count,
     })

@@ -1,9 +1,10 @@
 /** How a run fits into memory: with all layers loaded and so many workers, or one layer at a time. */
 import { totalmem } from 'node:os';
-import type { Checkpoint } from '../checkpoint/types.ts';
+import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
 import { InputError } from '../errors.ts';
 import type { RoundingPolicy } from '../graph/rounding.ts';
 import { estimateMemory, loadedBytes } from '../model/memory.ts';
+import type { Prompt } from '../study/prompts.ts';
 import type { CommonOptions } from './options.ts';
 
 /** How prompts run. */
@@ -74,6 +75,16 @@ export function checkLoads(checkpoint: Checkpoint, policy: RoundingPolicy, maxMe
     `${maxMemory === null ? 'memory' : '--max-memory'}: ${checkpoint.name} takes about ${shownBytes(needed)} with all layers loaded, ${shownBytes(limit)} may be used`,
     'kvlens diverge runs layer by layer on given tokens (--prefill N); or raise --max-memory',
   );
+}
+
+/** Tokens of the longest sequence that a run of these prompts can reach. */
+export function longestSequence(
+  prompts: readonly Pick<Prompt, 'tokens' | 'continuation'>[],
+  maxNewTokens: number,
+  { maxPositions }: ModelConfig,
+): number {
+  const lengths = prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens));
+  return Math.min(maxPositions, Math.max(...lengths));
 }
 
 /** What a run may take: what it is told, or a share of the memory at hand. */

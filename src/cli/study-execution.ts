@@ -8,7 +8,7 @@ import type { RoundingPolicy } from '../graph/rounding.ts';
 import { estimateMemory, processBytes } from '../model/memory.ts';
 import type { ResolvedStudy } from '../study/definition/resolve.ts';
 import { placeboBytes, placeboSeeds } from '../study/placebo/index.ts';
-import { memoryLimit, shownBytes } from './execution.ts';
+import { longestSequence, memoryLimit, shownBytes } from './execution.ts';
 
 export interface StudyExecution {
   workers: number;
@@ -33,9 +33,8 @@ export function chooseStudyExecution(
   let [largest, resting, one] = [0, 0, 0];
   for (const { model, policy } of study.groups) {
     const { checkpoint, prompts } = study.models.get(model)!;
-    const rows = maxNewTokens + prompts.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
+    const rows = longestSequence(prompts, maxNewTokens, checkpoint.config);
     const thread = threadBytes(checkpoint, policy, rows);
-    // Which classes are permuted is known once the gates are measured: at most all of them.
     // Which classes are permuted is known once the gates are measured: at most all of them.
     const permuted = (arms: number) => placeboBytes(checkpoint.config, policy, operationClasses, arms);
     const arms = placeboSeeds(placebo, policy).length;

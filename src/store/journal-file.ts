@@ -12,6 +12,7 @@ import {
   openSync,
   readSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { InputError } from '../errors.ts';
@@ -88,6 +89,7 @@ export class JournalFile {
   /** Open a journal to read it; nothing is changed. @throws InputError if there is none */
   static read(path: string): JournalFile {
     if (!existsSync(path)) throw new InputError(`${path}: no such file, expected the journal of a run`);
+    if (!statSync(path).isFile()) throw new InputError(`${path}: is a folder, expected the journal of a run`);
     const descriptor = guard(path, () => openSync(path, 'r'));
     const file = new JournalFile(path, descriptor, null, 0);
     try {

@@ -53,12 +53,12 @@ function expectation(issue: z.core.$ZodIssue, { what, union = [] }: JsonWords): 
     case 'too_small':
       return issue.origin === 'array'
         ? 'expected at least one entry'
-        : `expected a ${issue.origin === 'string' ? 'text' : 'number'} of at least ${issue.minimum}`;
+        : `expected a ${issue.origin === 'string' ? 'text' : 'number'} ${issue.inclusive === false ? 'above' : 'of at least'} ${issue.minimum}`;
     case 'too_big':
       return `expected at most ${issue.maximum}`;
     case 'invalid_union':
       return union.length === 0
-        ? `expected ${issue.message}`
+        ? `expected ${issue.message.replace(/^Invalid discriminator value\. Expected /, '')}`
         : `expected ${union.map((name) => JSON.stringify(name)).join(', ')}`;
     default:
       return `expected ${issue.message}`;
@@ -76,8 +76,17 @@ const typeNames: Record<string, string> = {
 
 function foundText(value: unknown): string {
   if (value === undefined) return 'found nothing';
-  const text = JSON.stringify(value) ?? String(value);
+  const text = textOf(value);
   return `found ${text.length <= 60 ? text : `${text.slice(0, 57)}…`}`;
+}
+
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    // Lists within lists, deeper than a call stack.
+    return Array.isArray(value) ? 'a list' : 'an object';
+  }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

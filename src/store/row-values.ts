@@ -16,6 +16,12 @@ export function rowValues<T extends TableName>(table: T, row: UnitRow<T>): unkno
   return columnsOf(table).map(([name]) => values[name] ?? null);
 }
 
+/** True for the values of a row of the table, in the order of its columns. */
+export function isRowValues(table: TableName, values: readonly unknown[]): boolean {
+  const columns = columnsOf(table);
+  return values.length === columns.length && columns.every(([, column], i) => fits(column, values[i]));
+}
+
 /** The row of these values. @throws if they are not a row of the table */
 export function rowOf<T extends TableName>(
   table: T,
@@ -36,9 +42,12 @@ export function rowOf<T extends TableName>(
 function isRow<T extends TableName>(table: T, row: object): row is Row<T> {
   const values: Record<string, unknown> = { ...row };
   return Object.entries<Column>(tables[table]).every(([name, { type, nullable }]) =>
-    values[name] === null ? nullable : isOfType[type](values[name]),
+    fits({ type, nullable }, values[name]),
   );
 }
+
+const fits = ({ type, nullable }: Pick<Column, 'type' | 'nullable'>, value: unknown) =>
+  value === null ? nullable : isOfType[type](value);
 
 const isNumber = (value: unknown) => typeof value === 'number';
 const isInteger = (value: unknown) => Number.isInteger(value);

@@ -7,7 +7,7 @@ import { embeddedModels } from '../../src/checkpoint/embedded.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { requiredTensors } from '../../src/checkpoint/required-tensors.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
-import { checkLoads, chooseExecution } from '../../src/cli/execution.ts';
+import { checkLoads, chooseExecution, longestSequence } from '../../src/cli/execution.ts';
 import { resolvePolicy } from '../../src/graph/rounding.ts';
 import { estimateMemory } from '../../src/model/memory.ts';
 import { contents } from '../divergence/run.ts';
@@ -67,6 +67,17 @@ describe.skipIf(configs === null)('published shapes', () => {
     expect(() => checkLoads(published('mistral-7b-v0.3'), fp16, 20 * gigabyte)).toThrow(/29\.\d GB with all layers/);
     expect(() => checkLoads(published('mistral-7b-v0.3'), fp16, 40 * gigabyte)).not.toThrow();
   });
+});
+
+test('no sequence is longer than the context, and given tokens count as they are', () => {
+  const { maxPositions } = small.config;
+  const prompt = (tokens: number, continuation: number | null) => ({
+    tokens: Array.from({ length: tokens }, () => 1),
+    continuation: continuation === null ? null : Array.from({ length: continuation }, () => 1),
+  });
+  expect(longestSequence([prompt(9, null), prompt(3, null)], 20, small.config)).toBe(29);
+  expect(longestSequence([prompt(9, null), prompt(3, 40)], 20, small.config)).toBe(43);
+  expect(longestSequence([prompt(9, null)], 1_000_000, small.config)).toBe(maxPositions);
 });
 
 describe('a small model', () => {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { progressState } from '../../src/cli/commands/study.ts';
 import type { Io } from '../../src/cli/io.ts';
 import { duration, Progress, progressLine } from '../../src/cli/progress.ts';
 
@@ -23,6 +24,16 @@ test('a line has units done, share, rate, estimate and note', () => {
   expect(progressLine(state(1), 20)).toBe('m  1/40 prompts (2 %)  20 s each  13 min left');
   expect(progressLine({ ...state(1500), total: null }, 10)).toBe('m  1,500 prompts  150/s');
   expect(progressLine(state(0), 3)).toBe('m  0/40 prompts (0 %)');
+});
+
+test('a study says its units, its flips and its condition', () => {
+  const study = { stage: 'units', done: 12, total: 40, from: 2, flips: 3, condition: 'm/fp16/ort/greedy' } as const;
+  expect(progressLine(progressState('quick', study), 5)).toBe(
+    'quick  12/40 units (30 %)  2/s  14 s left  3 flips  m/fp16/ort/greedy',
+  );
+  expect(progressLine(progressState('quick', { ...study, stage: 'gates' }), 5)).toMatch(
+    /^quick gates {2}12\/40 groups/,
+  );
 });
 
 test('durations read as people say them', () => {

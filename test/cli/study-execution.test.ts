@@ -60,6 +60,13 @@ test('placebo arms are loaded anew before a worker is given up', () => {
   expect(chosen(plain, loaded)).toMatchObject({ workers: 4, releasePlacebo: false });
 });
 
+test('a limit of new tokens beyond the context needs no more', async () => {
+  const long = await study({ maxNewTokens: 1_000_000 });
+  const most = await study({ maxNewTokens: 256 });
+  const all = (of: typeof plain) => least((limit) => chosen(of, limit)?.workers === 4);
+  expect(all(long)).toBe(all(most));
+});
+
 test('more arms need more, and single precision has none', async () => {
   const many = await study({ placebo: { arms: 200 } });
   const all = (of: typeof plain) =>

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -202,6 +203,22 @@ describe('a full disk', () => {
       expect(unlike(out, whole)).toEqual([]);
     },
   );
+});
+
+test.skipIf(!mounted)('a full folder for temporary files is named, with what to do', async () => {
+  const out = join(folder, 'no-room');
+  const full = join(disk, 'filling');
+  rmSync(join(disk, 'run'), { recursive: true, force: true });
+  execFileSync('mount', ['-o', 'remount,size=64k', disk], { stdio: 'ignore' });
+  writeFileSync(full, Buffer.alloc(56 * 1024));
+  const { code, stderr } = await kvlens(study(out), { env: { ...env, TMPDIR: disk } });
+  expect(stderr).toMatch(
+    new RegExp(
+      `^kvlens: ${disk}: the disk is full\n {2}hint: gate provenance .* TMPDIR .*--resume --out ${out} goes on`,
+    ),
+  );
+  expect(code).toBe(3);
+  rmSync(full);
 });
 
 /** True if a small tmpfs could be mounted there: it takes root. */

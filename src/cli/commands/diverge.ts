@@ -12,7 +12,7 @@ import { RunDirectory } from '../../store/run-directory.ts';
 import { splitAtPrefill } from '../../study/prompts.ts';
 import type { CommandDefinition } from '../command.ts';
 import { divergeResult } from '../diverge-result.ts';
-import { chooseExecution } from '../execution.ts';
+import { chooseExecution, longestSequence } from '../execution.ts';
 import {
   addCommonOptions,
   addOption,
@@ -100,9 +100,7 @@ export const divergeCommand: CommandDefinition<'diverge'> = {
     const plant = values.text('plant');
     const faults = plant === undefined ? [] : readFaults(plant, { config: checkpoint.config, policy: options.policy });
     const { execution, workers, note } = chooseExecution(checkpoint, options, {
-      rows: Math.max(
-        ...prompts.map(({ tokens, continuation }) => tokens.length + (continuation?.length ?? maxNewTokens)),
-      ),
+      rows: longestSequence(prompts, maxNewTokens, checkpoint.config),
       givenTokens: prompts.every(({ continuation }) => continuation !== null && continuation.length > 0),
     });
     const explaining = values.flag('explain');

@@ -122,7 +122,10 @@ async function merge(command: Command, folders: readonly string[], context: Cont
   const own = (['preset', 'shard', 'model', 'prompts', 'maxNewTokens'] as const).find(
     (name) => command.getOptionValueSource(name) === 'cli',
   );
-  if (own !== undefined) throw new UsageError(`--merge: found with --${own}, expected folders of shards alone`);
+  if (own !== undefined)
+    throw new UsageError(
+      `--merge: found with --${own.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}, expected folders of shards alone`,
+    );
   noteUnused(unusedOptions(command, ofMerge), 'study --merge', context, values.flag('quiet'));
   const [out, resume] = [values.text('out'), values.flag('resume')];
   checkResume({ resume, out: out ?? null });
@@ -139,7 +142,11 @@ function outcomeOf(found: StudyResult, run: string, { io }: Context): Outcome<'s
   };
 }
 
-function progressState(label: string, { stage, done, total, from, flips, condition }: StudyProgress): ProgressState {
+/** How far a study is, as a line says it. */
+export function progressState(
+  label: string,
+  { stage, done, total, from, flips, condition }: StudyProgress,
+): ProgressState {
   if (stage === 'files') return { label: `${label} files`, done: total, total, unit: 'units' };
   if (stage === 'gates') return { label: `${label} gates`, done, total, unit: 'groups', from };
   const notes = [`${flips} flips`, ...(condition === null ? [] : [condition])];

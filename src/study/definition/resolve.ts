@@ -4,9 +4,16 @@ import { expandKeyValueHeads } from '../../checkpoint/expand-kv.ts';
 import { checkFiniteWeights } from '../../checkpoint/finite-weights.ts';
 import { openCheckpoint } from '../../checkpoint/open.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
-import { InputError, UsageError } from '../../errors.ts';
-import { checkSlices, type KernelPreset, parseKernels, resolveKernels } from '../../graph/kernels.ts';
-import { type RoundingPolicy, resolvePolicy } from '../../graph/rounding.ts';
+import { InputError } from '../../errors.ts';
+import {
+  checkSlices,
+  type KernelPreset,
+  kernelNames,
+  namedKernels,
+  parseKernels,
+  resolveKernels,
+} from '../../graph/kernels.ts';
+import { policies, type RoundingPolicy, resolvePolicy } from '../../graph/rounding.ts';
 import { type Fault, parseFaults } from '../../model/faults.ts';
 import { type Prompt, readPromptFile } from '../prompts.ts';
 import { type CrossedFactors, crossFactors, type Factors } from './factors.ts';
@@ -33,11 +40,19 @@ export interface ResolvedStudy extends CrossedFactors {
 /**
  * Open a study's models and make its conditions.
  * @param source names the study in errors: a file
- * @throws InputError, UsageError for what a model, a file or an option does not have
+ * @throws InputError for what a model, a file or an option does not have
  */
 export async function resolveStudy(definition: StudyDefinition, source: string): Promise<ResolvedStudy> {
-  const policies = unique(definition.precisions.map(policyOf), 'precisions', source);
-  const kernels = unique(definition.kernels.map(kernelsOf), 'kernels', source);
+  const rounding = unique(
+    definition.precisions.map((entry) => policyOf(entry, source)),
+    'precisions',
+    source,
+  );
+  const kernels = unique(
+    definition.kernels.map((entry) => kernelsOf(entry, source)),
+    'kernels',
+    source,
+  );
   const strategies = unique(
     definition.strategies.map((entry) => resolveStudyStrategy(entry, definition.seed, source)),
     'strategies',
@@ -52,7 +67,7 @@ export async function resolveStudy(definition: StudyDefinition, source: string):
       `${source}: patching.strategies: found ${JSON.stringify(unknown)}, expected ${names.join(', ')}`,
     );
   }
-  const precisions = policies.map(({ name }) => name);
+  const precisions = rounding.map(({ name }) => name);
   const missing = definition.placebo.precisions?.find((name) => !precisions.includes(name));
   if (missing !== undefined) {
     throw new InputError(
@@ -61,14 +76,14 @@ export async function resolveStudy(definition: StudyDefinition, source: string):
   }
   const models = new Map<string, OpenedModel>();
   for (const entry of definition.models) {
-    const opened = await openModel(entry, definition, policies, kernels, source);
+    const opened = await openModel(entry, definition, rounding, kernels, source);
     const { name } = opened.checkpoint;
     if (models.has(name)) throw new InputError(`${source}: models: found two named ${JSON.stringify(name)}`);
     models.set(name, opened);
   }
   const factors = {
     models: [...models].map(([name, { checkpoint }]) => ({ name, config: checkpoint.config })),
-    ...{ policies, kernels, strategies, padding: definition.padding },
+    ...{ policies: rounding, kernels, strategies, padding: definition.padding },
   };
   return { definition, models, factors, patched, ...crossFactors(factors) };
 }
@@ -76,12 +91,12 @@ export async function resolveStudy(definition: StudyDefinition, source: string):
 async function openModel(
   entry: StudyDefinition['models'][number],
   definition: StudyDefinition,
-  policies: readonly RoundingPolicy[],
+  rounding: readonly RoundingPolicy[],
   kernels: readonly KernelPreset[],
   source: string,
 ): Promise<OpenedModel> {
   const { model, expandKv } = typeof entry === 'string' ? { model: entry, expandKv: false } : entry;
-  const resolved = resolveModel(model);
+  const resolved = modelOf(model, source);
   if (resolved.kind === 'graph') {
     throw new InputError(`${source}: models: ${model} is an exported graph folder, expected a checkpoint`);
   }
@@ -100,28 +115,47 @@ async function openModel(
     {
       ...{ template, limit, fewShot: fewShot?.file ?? null, targetDelimiter: delimiter },
       ...(fewShot?.count === undefined ? {} : { fewShotCount: fewShot.count }),
+      ...(fewShot?.seed === undefined ? {} : { fewShotSeed: fewShot.seed }),
     },
     target,
   );
   const faults = definition.plant?.faults ?? [];
-  for (const policy of faults.length === 0 ? [] : policies) {
+  for (const policy of faults.length === 0 ? [] : rounding) {
     parseFaults(faults, `${source}: plant.faults`, { config, policy });
   }
   return { checkpoint, prompts, faults };
 }
 
-function policyOf(entry: StudyDefinition['precisions'][number]): RoundingPolicy {
-  return typeof entry === 'string' ? resolvePolicy(entry) : entry;
+function policyOf(entry: StudyDefinition['precisions'][number], source: string): RoundingPolicy {
+  if (typeof entry !== 'string') return entry;
+  if (Object.hasOwn(policies, entry) || entry.endsWith('.json')) return resolvePolicy(entry);
+  throw new InputError(
+    `${source}: precisions: found ${JSON.stringify(entry)}, expected ${Object.keys(policies).join(', ')} or a FILE.json`,
+  );
 }
 
-function kernelsOf(entry: StudyDefinition['kernels'][number]): KernelPreset {
-  return typeof entry === 'string' ? resolveKernels(entry) : parseKernels(entry, 'kernels');
+function kernelsOf(entry: StudyDefinition['kernels'][number], source: string): KernelPreset {
+  if (typeof entry !== 'string') return parseKernels(entry, `${source}: kernels`);
+  if (namedKernels(entry) !== null || entry.endsWith('.json')) return resolveKernels(entry);
+  throw new InputError(
+    `${source}: kernels: found ${JSON.stringify(entry)}, expected ${kernelNames} or a FILE.json`,
+    'SLICES is 2 … 4096, CHUNK 1 … 65536, SEED ≥ 0',
+  );
+}
+
+/** The model of an entry. @throws InputError that names the study too */
+function modelOf(model: string, source: string): ReturnType<typeof resolveModel> {
+  try {
+    return resolveModel(model);
+  } catch (error) {
+    throw error instanceof InputError ? new InputError(`${source}: models: ${error.message}`, error.hint) : error;
+  }
 }
 
 function checkThreads(kernels: readonly KernelPreset[], threads: number, source: string): void {
   const single = kernels.find(({ singleThread }) => singleThread);
   if (single && threads !== 1) {
-    throw new UsageError(`${source}: threads: found ${threads}, expected 1 with kernels ${single.name}`);
+    throw new InputError(`${source}: threads: found ${threads}, expected 1 with kernels ${single.name}`);
   }
 }
 

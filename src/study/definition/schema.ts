@@ -59,8 +59,10 @@ const prompts = z.strictObject({
   fewShot: z
     .strictObject({
       file: file.describe('JSON Lines with "question" and "answer"'),
-      count: z.int().min(1).optional().describe('the first so many; default all'),
+      count: z.int().min(1).optional().describe('so many; default all'),
+      seed: z.int().nonnegative().optional().describe('draws `count` of them anew for each prompt; default: the first'),
     })
+    .refine(({ count, seed }) => seed === undefined || count !== undefined, { error: '"count" beside "seed"' })
     .optional()
     .describe('worked examples before each question, divided by an empty line'),
   delimiter: z.string().default('').describe('between a worked example’s prompt and its answer'),

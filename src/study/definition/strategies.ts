@@ -38,6 +38,7 @@ function optionsOf(name: string, source: string): Exclude<StrategyEntry, string>
   const [, temperature, topK, topP, inverse, unkeyed] = namePattern.exec(name) ?? [];
   const valid =
     temperature !== undefined &&
+    Number.isFinite(Number(temperature)) &&
     (topK === undefined || Number(topK) >= 1) &&
     (topP === undefined || (Number(topP) > 0 && Number(topP) <= 1));
   if (!valid) {

@@ -57,7 +57,8 @@ unit, and the outcome says how many steps that is and how many differed. That fo
 with. Where tokens are given (\`continuation\` in a prompt file) all uncached steps are rows of one forward. Free-running rows of
 steps.arrow begin with the first flip: before it they are the teacher-forced ones.
 
-**GSM8K and your own checkpoint.** \`test.jsonl\` works as it is. As lm-evaluation-harness's \`gsm8k\` task:
+**GSM8K and your own checkpoint.** \`test.jsonl\` works as it is. As lm-evaluation-harness's \`gsm8k\` task, but that the
+harness draws its five examples by a generator of its own:
 
 \`\`\`json
 {
@@ -67,7 +68,7 @@ steps.arrow begin with the first flip: before it they are the teacher-forced one
     "file": "gsm8k/test.jsonl",
     "template": "Question: {question}\\nAnswer:",
     "delimiter": " ",
-    "fewShot": { "file": "gsm8k/train.jsonl", "count": 5 },
+    "fewShot": { "file": "gsm8k/train.jsonl", "count": 5, "seed": 0 },
     "limit": 200
   },
   "answers": { "extract": "strict", "stop": ["Question:", "</s>", "<|im_end|>"] },
@@ -77,8 +78,9 @@ steps.arrow begin with the first flip: before it they are the teacher-forced one
 
 **The placebo** (19 uncached arms by default) sums the classes of operations that the decode kernel changes in random orders, in as
 many slices and combined in the same type as that kernel: rounding errors of the cached arm's size, without a cache. It is the null of
-C2, and a first flip wider than the 99.9 % quantile of its drift is *suspect*: such a flip is explained at once by the rules of
-\`--explain\` ([explain.md](explain.md)), so that a stale row or a wrong position is called a bug and not a rounding.
+C2, and a first flip wider than the 99.9 % quantile of its drift (\`placebo.bins\` in outcomes.json) is *suspect*. One that is wider than
+every drift of its own prompt's placebo is explained at once by the rules of \`--explain\` ([explain.md](explain.md)), so that a stale row
+or a wrong position is called a bug and not a rounding.
 
 ## Long runs
 

@@ -44,13 +44,13 @@ export function conditionResults(record: ConditionRecord): ConditionResults {
   };
 }
 
-function placeboOutcome({ prompts, placebo: { samples, drift } }: ConditionRecord): PlaceboOutcome | null {
+function placeboOutcome({ prompts, placebo: { samples, drift, bins } }: ConditionRecord): PlaceboOutcome | null {
   const found = prompts.flatMap(({ placebo }) => placebo ?? []);
   if (found.length === 0) return null;
   return {
     prompts: found.length,
     seeds: found.reduce((most, { correct, texts }) => Math.max(most, correct.length, texts), 0),
-    ...{ samples, drift },
+    ...{ samples, drift, bins },
     texts: found.reduce((sum, { texts }) => sum + texts, 0),
     diverged: found.reduce((sum, { diverged }) => sum + diverged, 0),
   };

@@ -12,8 +12,8 @@ export interface ConditionRecord {
   prompts: readonly PromptRecord[];
   /** Greedy only. */
   prediction: GreedyPrediction | null;
-  /** Of the placebo's drift: how many, and the 99.9 % quantile. */
-  placebo: { samples: number; drift: number | null };
+  /** Of the placebo's drift: how many, the 99.9 % quantile, and the histogram. */
+  placebo: { samples: number; drift: number | null; bins: [upper: number, count: number][] };
 }
 
 /** Units of one condition. The steps of its prompts are held only until it closes. */
@@ -45,7 +45,7 @@ export class OpenCondition {
       condition: this.condition,
       prompts: sorted.map(({ record }) => record),
       prediction: greedy ? predictFlips(sorted.map(({ steps }) => steps)) : null,
-      placebo: { samples: this.drift.samples, drift: this.drift.extreme },
+      placebo: { samples: this.drift.samples, drift: this.drift.extreme, bins: this.drift.bins },
     };
   }
 }

@@ -115,7 +115,7 @@ export function cellRecovery(prompts: readonly PromptRecord[]): CellRecovery[] {
       const counted = rows.filter(({ cells }) => cells > 0);
       const remaining = measuredRatio(counted.map(({ patched, base }) => ({ top: patched, bottom: base })));
       return {
-        ...{ spec, history, kernel, hook, horizon, prompts: rows.length, cells: total('cells') },
+        ...{ spec, history, kernel, hook, horizon, prompts: counted.length, cells: total('cells') },
         ...{ vacuous: total('vacuous'), byConstruction: total('byConstruction') },
         ...{ harmful: total('harmful'), exact: total('exact') },
         recovery: mapped(remaining, (share) => 1 - share),

@@ -204,6 +204,8 @@ export interface PlaceboOutcome {
   /** Drifts in the histogram, and their 99.9 % quantile (upper edge of its bin), in logits. */
   samples: number;
   drift: number | null;
+  /** The histogram: upper edge of a bin in logits, and how many drifts are in it; ascending. */
+  bins: [upper: number, count: number][];
   /** Of prompts × seeds, how many texts diverged. */
   texts: number;
   diverged: number;

@@ -38,7 +38,9 @@ export async function studyIdentity(study: ResolvedStudy): Promise<StudyIdentity
     checkpoints[name] = {
       checkpoint: await checkpoint.sha256(),
       tokenizer: await checkpoint.tokenizerSha256(),
-      prompts: sha256(JSON.stringify(prompts.map(({ id, tokens, gold }) => ({ id, tokens, gold })))),
+      prompts: sha256(
+        JSON.stringify(prompts.map(({ id, tokens, continuation, gold }) => ({ id, tokens, continuation, gold }))),
+      ),
     };
   }
   const graphs = groups.map(({ name, model, policy, kernels }) => {

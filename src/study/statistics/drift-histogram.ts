@@ -17,6 +17,11 @@ export class DriftHistogram {
     return this.total;
   }
 
+  /** Upper edge of each bin that holds a value, and how many; ascending. */
+  get bins(): [upper: number, count: number][] {
+    return [...this.counts].sort(([a], [b]) => a - b).map(([bin, count]) => [binUpper(bin), count]);
+  }
+
   /**
    * The 99.9 % quantile: upper edge of the first bin up to which 999 of 1,000 values lie, so that rounding to bins never makes a
    * margin suspect. Null without a value.
@@ -25,9 +30,9 @@ export class DriftHistogram {
     if (this.total === 0) return null;
     const wanted = this.total - Math.floor(this.total / 1000);
     let below = 0;
-    for (const [bin, count] of [...this.counts].sort(([a], [b]) => a - b)) {
+    for (const [upper, count] of this.bins) {
       below += count;
-      if (below >= wanted) return binUpper(bin);
+      if (below >= wanted) return upper;
     }
     return null;
   }

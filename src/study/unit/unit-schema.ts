@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { gateResultSchema } from '../../divergence/gates/gate-result.ts';
 import { operationClasses } from '../../graph/kernels.ts';
 import { checkCounts, numberSchema } from '../../patching/run/patched-schema.ts';
+import { isRowValues } from '../../store/row-values.ts';
 import { type PromptUnit, type UnitResult, unitTables } from './unit.ts';
 import { answerArms, type UnitSummary } from './unit-summary.ts';
 
@@ -54,7 +55,9 @@ const summary: z.ZodType<UnitSummary> = z.strictObject({
 
 const promptUnit: z.ZodType<PromptUnit> = z.strictObject({
   ...{ kind: z.literal('prompt'), unit: count, summary },
-  rows: z.partialRecord(z.enum(unitTables), z.array(z.array(z.unknown()))),
+  rows: z
+    .partialRecord(z.enum(unitTables), z.array(z.array(z.unknown())))
+    .refine((rows) => unitTables.every((table) => rows[table]?.every((values) => isRowValues(table, values)) ?? true)),
   checks: z.strictObject({ 'patch-self': checkCounts, 'patch-full': checkCounts }).nullable(),
   explained: z.strictObject({ step: count, cause: z.string(), verdict: z.string() }).nullable(),
 });

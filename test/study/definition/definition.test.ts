@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { InputError, UsageError } from '../../../src/errors.ts';
+import { InputError } from '../../../src/errors.ts';
 import { crossFactors } from '../../../src/study/definition/factors.ts';
 import { resolveStudy } from '../../../src/study/definition/resolve.ts';
 import { parseStudy, readStudy, type StudyInput } from '../../../src/study/definition/schema.ts';
@@ -77,13 +77,22 @@ describe('strategies', () => {
     expect(strategy({ ...numbers, temperature: 0 })).toEqual(strategy('greedy'));
   });
 
-  test.each(['', 't', 'T0.7', 't0.7-k0', 't0.7-p1.5', 't0.7-p0', 't-1', 't0.7-unkeyed-k5', 't0.7 ', 'beam'])(
-    '%j is refused',
-    (name) => {
-      expect(() => strategy(name)).toThrow(InputError);
-      expect(() => strategy(name)).toThrow(/^S: strategies: found /);
-    },
-  );
+  test.each([
+    '',
+    't',
+    'T0.7',
+    't0.7-k0',
+    't0.7-p1.5',
+    't0.7-p0',
+    't-1',
+    't0.7-unkeyed-k5',
+    't0.7 ',
+    'beam',
+    `t${'9'.repeat(400)}`,
+  ])('%j is refused', (name) => {
+    expect(() => strategy(name)).toThrow(InputError);
+    expect(() => strategy(name)).toThrow(/^S: strategies: found /);
+  });
 });
 
 describe('a study file', () => {
@@ -102,40 +111,63 @@ describe('a study file', () => {
     ['a share beyond 1', { plant: { faults: [], share: 2 } }, /^S: plant\./],
     ['a strategy twice', { strategies: ['greedy', 'greedy'] }, /^S: strategies: .*expected each entry once$/],
     ['a limit of 0', { prompts: { limit: 0 } }, /^S: prompts\.limit: found 0, expected/],
+    ['a temperature of 0', { temperatures: [0] }, /^S: temperatures\[0\]: found 0, expected a number above 0$/],
+    [
+      'a seed without a count',
+      { prompts: { fewShot: { file: 'f', seed: 1 } } },
+      /^S: prompts\.fewShot: .*"count" beside "seed"$/,
+    ],
+    [
+      'an unknown fault',
+      { plant: { faults: [{ kind: 'x' }] } },
+      /^S: plant\.faults\[0\]\.kind: found "x", expected 'scale-row'/,
+    ],
     ['another type', { precisions: 'fp16' }, /^S: precisions: found "fp16", expected a list$/],
   ])('with %s is refused in one line', (_, fields, message) => {
     expect(() => parseStudy({ ...small, ...fields }, 'S')).toThrow(InputError);
     expect(() => parseStudy({ ...small, ...fields }, 'S')).toThrow(message);
   });
 
-  test.each<[string, object, RegExp, typeof InputError | typeof UsageError]>([
-    ['an unknown model', { models: ['mini-lama'] }, /"mini-lama" is neither/, InputError],
-    ['an unknown precision', { precisions: ['fp17'] }, /fp17/, UsageError],
-    ['an unknown preset', { kernels: ['ortt'] }, /ortt/, UsageError],
+  test.each<[string, object, RegExp]>([
+    ['an unknown model', { models: ['mini-lama'] }, /^S: models: .*"mini-lama" is neither/],
     [
-      'two names for one strategy',
-      { strategies: ['greedy', 't0.0'] },
-      /strategies: found two named "greedy"/,
-      InputError,
+      'an unknown precision',
+      { precisions: ['fp17'] },
+      /^S: precisions: found "fp17", expected fp32, fp16, .* or a FILE\.json$/,
     ],
-    ['threads that a preset forbids', { kernels: ['ort-unpacked'], threads: 2 }, /threads: found 2/, UsageError],
-    [
-      'a patched strategy it lacks',
-      { patching: { strategies: ['t9.0'] } },
-      /patching\.strategies: found "t9\.0"/,
-      InputError,
-    ],
+    ['an unknown preset', { kernels: ['ortt'] }, /^S: kernels: found "ortt", expected ort, .* or a FILE\.json$/],
+    ['two names for one strategy', { strategies: ['greedy', 't0.0'] }, /strategies: found two named "greedy"/],
+    ['threads that a preset forbids', { kernels: ['ort-unpacked'], threads: 2 }, /^S: threads: found 2/],
+    ['a patched strategy it lacks', { patching: { strategies: ['t9.0'] } }, /patching\.strategies: found "t9\.0"/],
     [
       'a fault in a layer the model lacks',
       { plant: { faults: [{ kind: 'stale-row', component: 'k', layer: 60, row: 3 }] } },
       /layer: found 60/,
-      InputError,
     ],
-    ['prompts that are not there', { prompts: { file: '/nowhere/x.jsonl' } }, /\/nowhere\/x\.jsonl/, InputError],
-  ])('that names %s is refused', async (_, fields, message, kind) => {
-    const refused = expect(resolved(fields)).rejects;
-    await refused.toThrow(message);
-    await expect(resolved(fields)).rejects.toBeInstanceOf(kind);
+    ['prompts that are not there', { prompts: { file: '/nowhere/x.jsonl' } }, /\/nowhere\/x\.jsonl/],
+  ])('that names %s is refused', async (_, fields, message) => {
+    await expect(resolved(fields)).rejects.toThrow(message);
+    await expect(resolved(fields)).rejects.toBeInstanceOf(InputError);
+  });
+
+  test('lists within lists, deeper than a call stack, are refused in one line', () => {
+    const deep: unknown = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000));
+    expect(() => parseStudy(deep, 'S')).toThrow(/^S: the study: found a list, expected an object$/);
+  });
+
+  test('worked examples are drawn anew for each prompt where a seed is given', async () => {
+    const file = join(temporaryFolder(), 'few.jsonl');
+    const example = (i: number) => JSON.stringify({ question: `${i} + 1?`, answer: `#### ${i + 1}` });
+    writeFileSync(file, Array.from({ length: 9 }, (_, i) => example(i)).join('\n'));
+    const shown = async (fewShot: object) => {
+      const study = await resolved({ prompts: { limit: 4, fewShot: { file, count: 1, ...fewShot } } });
+      return study.models.get('mini-llama')!.prompts.map(({ text }) => text?.split('\n')[0]);
+    };
+    expect(new Set(await shown({}))).toEqual(new Set(['0 + 1?']));
+    const drawn = await shown({ seed: 0 });
+    expect(new Set(drawn).size).toBeGreaterThan(1);
+    expect(await shown({ seed: 0 })).toEqual(drawn);
+    expect(await shown({ seed: 1 })).not.toEqual(drawn);
   });
 
   test('finds the files it names from its own folder', async () => {

@@ -2,6 +2,7 @@
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -198,12 +199,27 @@ describe('refused', () => {
     await refusal([a, b, c], /gates of .*2 are not those of .*0: gates\[\d+\]\.measured was "0 of.*, is "1 of/);
   });
 
+  test('a row with a value too many, and one of another type', async () => {
+    for (const changed of ['"steps":[[null,', '"steps":[[7,']) {
+      const [a, b, c] = copied();
+      const text = readFileSync(units(c), 'utf8');
+      const at = text.indexOf('"steps":[[');
+      const first = text.indexOf(',', at);
+      const rest = changed.includes('null') ? text.slice(at + '"steps":[['.length) : text.slice(first + 1);
+      writeFileSync(units(c), text.slice(0, at) + changed + rest);
+      await refusal([a, b, c], /units\.jsonl: unit \d+ is not what a study writes$/);
+    }
+  });
+
   test('folders that hold no shard', async () => {
     await refusal([whole], /--merge: .*whole holds no shard$/);
     await refusal([join(folder, 'nothing')], /--merge: .*nothing holds no shard$/);
     const [a] = copied();
     writeFileSync(units(a), '{"format":1,"identity":{"command":"patch"}}\n');
     await refusal([a], /--merge: .*units\.jsonl is not of a shard of a study$/);
+    rmSync(units(a));
+    mkdirSync(units(a));
+    await refusal([a], /units\.jsonl: is a folder, expected the journal of a run$/);
   });
 
   test('a folder that is in use, and one of the shards, as the place for the whole', async () => {

@@ -1,7 +1,8 @@
 /** What makes a study another one: everything that can change a byte of it. */
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { embeddedModels } from '../../../src/checkpoint/embedded.ts';
 import { differences } from '../../../src/store/journal-file.ts';
 import type { StudyInput } from '../../../src/study/definition/schema.ts';
 import { studyIdentity } from '../../../src/study/run/study-identity.ts';
@@ -40,6 +41,31 @@ test('so are fewer prompts, though each is the same', async () => {
     'limit',
     `prompts.${model.split('/').at(-1)}`,
     `sha256.models.${model.split('/').at(-1)}.prompts`,
+  ]);
+});
+
+test('so are other given tokens, though ids and questions are the same', async () => {
+  const lines = (next: number) => `{"id":"a","tokens":[1,2,3],"continuation":[4,${next}]}\n`;
+  const file = join(temporaryFolder(), 'given.jsonl');
+  const found = async (next: number) => {
+    writeFileSync(file, lines(next));
+    return identityOf({ prompts: { file } });
+  };
+  const [first, same, other] = [await found(5), await found(5), await found(6)];
+  expect(same).toEqual(first);
+  expect(differences(first, other).map((line) => line.split(' was ')[0])).toEqual([
+    `sha256.models.${model.split('/').at(-1)}.prompts`,
+  ]);
+});
+
+test('so is another tokenizer', async () => {
+  const copy = join(temporaryFolder(), 'copy');
+  cpSync(embeddedModels()[0].dir, copy, { recursive: true });
+  const own = () => identityOf({ models: [copy], prompts: { limit: 1 } });
+  const before = await own();
+  appendFileSync(join(copy, 'tokenizer.json'), '\n');
+  expect(differences(before, await own()).map((line) => line.split(' was ')[0])).toEqual([
+    'sha256.models.copy.tokenizer',
   ]);
 });
 

@@ -1,10 +1,12 @@
 /** A run of a study: the same bytes every time, and an interruption keeps what is finished. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
 import { InputError, InterruptedError } from '../../../src/errors.ts';
 import { Executor } from '../../../src/model/executor.ts';
+import { RunDirectory } from '../../../src/store/run-directory.ts';
 import type { ResolvedStudy } from '../../../src/study/definition/resolve.ts';
+import { runStudy, type StudyProgress } from '../../../src/study/run/study-run.ts';
 import { unitTables } from '../../../src/study/unit/unit.ts';
 import { contents, resolved, run, temporaryFolder, tinyStudy, unlike } from './tiny-study.ts';
 
@@ -105,6 +107,34 @@ test('interrupted after every unit in turn, it ends with the bytes of one run', 
   }
   expect(sittings).toBe(6);
   expect(unlike(out, whole)).toEqual([]);
+});
+
+test('it tells how many units are done, and the flips in them', async () => {
+  const settings = { strategies: ['greedy'], precisions: ['bf16'], kernels: ['split-k:8:storage'], maxNewTokens: 30 };
+  const none = { profile: { prompts: 0 }, patching: { prompts: 0 }, placebo: { arms: 0 } };
+  const flipping = await resolved({ ...tinyStudy({ limit: 12 }), ...settings, ...none });
+  const told: StudyProgress[] = [];
+  const { outcome } = await runStudy({
+    ...{ study: flipping, shard: null, workers: 1, onProgress: (state) => told.push(state) },
+    run: RunDirectory.create({ command: 'study', model: 'tiny', out: join(folder, 'flipping') }),
+  });
+  const flips = outcome!.conditions[0].results!.flips.flips;
+  expect(flips).toBeGreaterThan(0);
+  const units = told.filter(({ stage }) => stage === 'units');
+  expect(units.map(({ done }) => done)).toEqual(Array.from({ length: 13 }, (_, done) => done));
+  expect(units.at(-1)).toMatchObject({ total: 12, flips, condition: outcome!.conditions[0].condition });
+});
+
+test('taken over by another process while its files are written, it publishes nothing', async () => {
+  const out = join(folder, 'taken');
+  const taken = runStudy({
+    ...{ study, shard: null, workers: 1, run: RunDirectory.create({ command: 'study', model: 'tiny', out }) },
+    onProgress: ({ stage }) => {
+      if (stage === 'files') rmSync(join(out, '.journal.jsonl.owner'));
+    },
+  });
+  await expect(taken).rejects.toThrow(/was taken over, or was removed; this process ends/);
+  expect(readdirSync(out)).toEqual(['journal.jsonl']);
 });
 
 test('interrupted before its gates, a shard without units is not finished', async () => {
