@@ -27,7 +27,7 @@ import {
   vectorFromArray,
 } from 'apache-arrow';
 import { PartialFile } from './files.ts';
-import { type Column, manifestKey, type Row, type TableName, tables } from './schemas.ts';
+import { type Column, type ColumnType, manifestKey, type Row, type TableName, tables } from './schemas.ts';
 
 const rowsPerBatch = 16_384;
 
@@ -154,17 +154,19 @@ interface ColumnBuffer {
 
 function columnBuffer(name: string, { type }: Column, values: readonly string[], id: number): ColumnBuffer {
   if (type === 'text') return new TextBuffer(name, values, id);
-  const types: Record<Exclude<typeof type, 'text'>, DataType> = {
-    string: new Utf8(),
-    int16: new Int16(),
-    int32: new Int32(),
-    float64: new Float64(),
-    bool: new Bool(),
-    'int32 list': new List(new Field('item', new Int32(), false)),
-    binary: new Binary(),
-  };
-  return new BuilderBuffer(types[type]);
+  return new BuilderBuffer(plainTypes[type]);
 }
+
+/** What columns are in Arrow; texts are encoded by a dictionary of their own. */
+export const plainTypes: Readonly<Record<Exclude<ColumnType, 'text'>, DataType>> = {
+  string: new Utf8(),
+  int16: new Int16(),
+  int32: new Int32(),
+  float64: new Float64(),
+  bool: new Bool(),
+  'int32 list': new List(new Field('item', new Int32(), false)),
+  binary: new Binary(),
+};
 
 class BuilderBuffer implements ColumnBuffer {
   readonly type: DataType;

@@ -1,36 +1,12 @@
 /** Run tables of a few rows, in memory: what is not given is 0, false, empty or null. */
-import {
-  Binary,
-  Bool,
-  type DataType,
-  Dictionary,
-  Field,
-  Float64,
-  Int16,
-  Int32,
-  List,
-  type RecordBatch,
-  Table,
-  Utf8,
-  type Vector,
-  vectorFromArray,
-} from 'apache-arrow';
+import { Dictionary, Int32, type RecordBatch, Table, Utf8, type Vector, vectorFromArray } from 'apache-arrow';
 import type { ActivationTable, RunTable, RunTables } from '../../src/report/data/run-tables.ts';
+import { plainTypes } from '../../src/store/arrow-writer.ts';
 import { openArrow } from '../../src/store/reader.ts';
 import { type Column, type ColumnType, tables } from '../../src/store/schemas.ts';
 
 export type GivenRow = Record<string, unknown>;
 
-const types: Record<ColumnType, () => DataType> = {
-  text: () => new Dictionary(new Utf8(), new Int32()),
-  string: () => new Utf8(),
-  int16: () => new Int16(),
-  int32: () => new Int32(),
-  float64: () => new Float64(),
-  bool: () => new Bool(),
-  'int32 list': () => new List(new Field('item', new Int32(), false)),
-  binary: () => new Binary(),
-};
 const blanks: Record<ColumnType, unknown> = {
   ...{ text: '', string: '', int16: 0, int32: 0, float64: 0, bool: false },
   ...{ 'int32 list': [], binary: new Uint8Array() },
@@ -69,7 +45,7 @@ function batchOf(table: Tables, rows: readonly GivenRow[]): RecordBatch {
       name,
       vectorFromArray(
         rows.map((row) => (name in row ? row[name] : blank)),
-        types[type](),
+        type === 'text' ? new Dictionary(new Utf8(), new Int32()) : plainTypes[type],
       ),
     ];
   });

@@ -257,6 +257,25 @@ describe('drift', () => {
     expect(found.orderMatched).toEqual({ prompts: 1, steps: 10, differingElements: 0, distance: 0, ordinary: 0.5 });
   });
 
+  it('the placebo’s histogram holds what suspects are judged by', () => {
+    const drift = (...values: number[]): [number, number][] => values.map((value) => [driftBin(value), 300]);
+    const made = [drift(0.001, 0.02, 0.3), drift(0.3, 7)].map((bins, i) =>
+      unit(greedy, i, { placebo: { correct: [], divergedAt: [], drift: bins } }),
+    );
+    const { placebo, firstDivergence } = results(made);
+    const { bins, samples, drift: extreme } = placebo!;
+    expect(bins.map(([, count]) => count)).toEqual([300, 300, 600, 300]);
+    expect(bins.reduce((sum, [, count]) => sum + count, 0)).toBe(samples);
+    bins.forEach(([upper], i) => {
+      const value = [0.001, 0.02, 0.3, 7][i];
+      expect(upper).toBeGreaterThanOrEqual(value);
+      expect(upper).toBeLessThan(1.2 * value);
+    });
+    // One in a thousand may lie above: of 1,500 values one, and the widest bin holds 300.
+    expect(extreme).toBe(bins.at(-1)![0]);
+    expect(firstDivergence.suspectAbove).toBe(extreme);
+  });
+
   it('temperatures, recomputed steps and non-finite elements add up', () => {
     const found = results([
       unit(greedy, 0, {
