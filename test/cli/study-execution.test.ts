@@ -1,8 +1,10 @@
 /** How a study is fitted into memory. */
 import { readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { loadedParameters } from '../../src/checkpoint/expand-kv.ts';
 import { chooseStudyExecution } from '../../src/cli/study-execution.ts';
-import { processBytes } from '../../src/model/memory.ts';
+import { policies } from '../../src/graph/rounding.ts';
+import { estimateMemory, processBytes } from '../../src/model/memory.ts';
 import { resolveStudy } from '../../src/study/definition/resolve.ts';
 import { parseStudy, type StudyInput } from '../../src/study/definition/schema.ts';
 import { ensureBuilt, kvlens, temporaryFolder } from './kvlens.ts';
@@ -45,6 +47,14 @@ test('each further worker takes as much as the first, and a study that does not 
   expect(() => chooseStudyExecution(plain, { workers: 1, maxMemory: one - 1e6 })).toThrow(
     /^--max-memory: mini-llama in fp(16|32) takes about .* in a study, .* may be used$/,
   );
+});
+
+test('beside a run’s own need a thread holds references in 4 and 8 bytes per parameter, and an oracle in 8', () => {
+  const { checkpoint, prompts } = plain.models.get('mini-llama')!;
+  const rows = 40 + Math.max(...prompts.map(({ tokens }) => tokens.length));
+  const { resident } = estimateMemory(checkpoint, policies.fp16, rows);
+  const one = least((limit) => chosen(plain, limit) !== null);
+  expect((one - resident) / loadedParameters(checkpoint)).toBeCloseTo(4 + 8 + 8, 1);
 });
 
 test('placebo arms are loaded anew before a worker is given up', () => {

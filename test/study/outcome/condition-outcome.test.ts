@@ -240,13 +240,16 @@ describe('drift', () => {
         ],
       }),
       unit(greedy, 1, { cells: [{ ...cell, ...rest, horizon: 1, base: 1, patched: 1 }] }),
+      // Patched, but no cell of it counts: not drawn, and not among the prompts.
+      unit(greedy, 2, { cells: [{ ...cell, ...rest, cells: 0, horizon: 20, base: 0, patched: 0 }] }),
     ]);
     expect(cells.map(({ horizon, cells: count, vacuous }) => [horizon, count, vacuous])).toEqual([
       [1, 2, 2],
-      [20, 1, 1],
+      [20, 1, 2],
     ]);
     expect(cells[0].recovery!.value).toBeCloseTo(1 - 2 / 11, 12);
     expect(cells[1].recovery).toEqual({ value: 0, lower: null, upper: null });
+    expect(cells.map(({ prompts }) => prompts)).toEqual([2, 1]);
   });
 
   it('order-matched decoding stands beside ordinary decoding of the same prompts', () => {

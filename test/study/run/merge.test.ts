@@ -200,15 +200,17 @@ describe('refused', () => {
   });
 
   test('a row with a value too many, and one of another type', async () => {
-    for (const changed of ['"steps":[[null,', '"steps":[[7,']) {
+    const damaged = async (change: (row: string) => string) => {
       const [a, b, c] = copied();
       const text = readFileSync(units(c), 'utf8');
-      const at = text.indexOf('"steps":[[');
-      const first = text.indexOf(',', at);
-      const rest = changed.includes('null') ? text.slice(at + '"steps":[['.length) : text.slice(first + 1);
-      writeFileSync(units(c), text.slice(0, at) + changed + rest);
+      const from = text.indexOf('"steps":[[') + '"steps":[['.length;
+      const to = text.indexOf(']', from);
+      writeFileSync(units(c), text.slice(0, from) + change(text.slice(from, to)) + text.slice(to));
       await refusal([a, b, c], /units\.jsonl: unit \d+ is not what a study writes$/);
-    }
+    };
+    await damaged((row) => `${row},null`);
+    await damaged((row) => row.slice(0, row.lastIndexOf(',')));
+    await damaged((row) => row.replace(/^"[^"]*"/, '7'));
   });
 
   test('folders that hold no shard', async () => {
