@@ -14,6 +14,7 @@ import time
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 from checks import Checks
 
@@ -62,7 +63,8 @@ def main():
     os.environ.pop("MPLBACKEND", None)
     os.environ["PYTHONHASHSEED"] = "0"
     folder = os.path.dirname(os.path.abspath(options.notebook))
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}})
+    # Over sockets of the file system: nobody else on the machine can talk to the kernel.
+    client = NotebookClient(notebook, config=Config({"KernelManager": {"transport": "ipc"}}), timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}})
     figure_shown, failed = False, False
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):

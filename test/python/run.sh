@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks that need Python, in an environment of their own: `test/python/run.sh [--reference]`.
 #
-# Arrow files by pyarrow, polars and pandas; graphs by onnx and ONNX Runtime for Python; a study's statistics by scipy and
+# Arrow files by pyarrow, polars and pandas; the notebooks' loader; graphs by onnx and ONNX Runtime for Python; a study's statistics by scipy and
 # statsmodels; the training recipe's problems; corrupted copies that must be noticed; the parts of bench/gpu; with --reference
 # also parity with Hugging Face's transformers and the GPU witness on the CPU (a large download).
 # Needs the built command (npm run build) and Python 3.11. Prints `N passed, N failed` as its last line.
@@ -97,6 +97,8 @@ count 'Arrow: a run' "$python" "$here/check_arrow.py" "$work/run" --raw "$work/r
 count 'Arrow: a run in bf16 with every hook' "$python" "$here/check_arrow.py" "$work/run-all" --raw "$work/run-all-raw"
 count 'Arrow: a capture' "$python" "$here/check_arrow.py" "$work/capture"
 count 'Arrow: a capture in float64' "$python" "$here/check_arrow.py" "$work/capture-64"
+count 'Loader' "$python" "$here/check_loader.py" "$work/sample" "$work/sample-raw" "$work/run-all" "$work/run-all-raw" \
+  --capture "$work/capture"
 count 'Graphs' "$python" "$here/check_onnx.py" "$work/graphs" "$work/single" --capture "$work/capture"
 count 'Statistics' "$python" "$here/check_statistics.py" "$work/statistics.json"
 count 'Corrupted copies' "$python" "$here/self_test.py" --sample "$work/sample" "$work/sample-raw" \
