@@ -9,9 +9,9 @@ import json
 import os
 import re
 import sys
-import time
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets.config import Config
@@ -41,6 +41,12 @@ def pictures(cell):
 def first_difference(before, after):
     pairs = zip((before + "\n␃").splitlines(), (after + "\n␃").splitlines())
     return next((f"committed {a!r}, found {b!r}" for a, b in pairs if a != b), "")
+
+
+def seconds_of(client):
+    """Processor time of the kernel: what a cell costs, however busy the machine is."""
+    times = psutil.Process(client.km.provisioner.pid).cpu_times()
+    return times.user + times.system
 
 
 def tidy(cell):
@@ -74,14 +80,14 @@ def main():
             if failed:
                 checks.check(f"{claim} runs", False, "a cell before it failed")
                 continue
-            started = time.monotonic()
+            started = seconds_of(client)
             try:
                 client.execute_cell(cell, index, execution_count=1 + sum(c.cell_type == "code" for c in notebook.cells[:index]))
             except CellExecutionError as error:
                 failed = True
                 checks.check(f"{claim} runs", False, f"{error.ename}: {error.evalue}")
                 continue
-            seconds = time.monotonic() - started
+            seconds = seconds_of(client) - started
             tidy(cell)
             checks.check(f"{claim} runs", True)
             warned = [o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr"]
@@ -93,7 +99,7 @@ def main():
                 checks.check(f"{claim} prints what is committed", printed(before) == printed(cell), first_difference(printed(before), printed(cell)))
                 checks.check(f"{claim} shows the pictures that are committed", pictures(before) == pictures(cell), f"{pictures(before)}, {pictures(cell)}")
             if not figure_shown and (figure_shown := pictures(cell) > 0):
-                checks.check(f"{name}: its first figure is there within {SECONDS_TO_A_FIGURE} seconds", index <= 1 and seconds < SECONDS_TO_A_FIGURE, f"cell {index}, {seconds:.1f} s")
+                checks.check(f"{name}: its first cell draws a figure within {SECONDS_TO_A_FIGURE} seconds", index <= 1 and seconds < SECONDS_TO_A_FIGURE, f"cell {index}, {seconds:.1f} s of processor time")
     text = json.dumps(notebook)
     checks.check(f"{name}: shows a figure", figure_shown)
     checks.check(f"{name}: names no path of a machine", folder not in text and "/home/" not in text and "/tmp/" not in text)
