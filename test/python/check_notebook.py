@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 
 import nbformat
 import psutil
@@ -69,8 +70,10 @@ def main():
     os.environ.pop("MPLBACKEND", None)
     os.environ["PYTHONHASHSEED"] = "0"
     folder = os.path.dirname(os.path.abspath(options.notebook))
-    # Over sockets of the file system: nobody else on the machine can talk to the kernel.
-    client = NotebookClient(notebook, config=Config({"KernelManager": {"transport": "ipc"}}), timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}})
+    # Over sockets in a folder of one's own: nobody else on the machine can talk to the kernel.
+    sockets = tempfile.TemporaryDirectory()
+    config = Config({"KernelManager": {"transport": "ipc", "ip": os.path.join(sockets.name, "kernel")}})
+    client = NotebookClient(notebook, config=config, timeout=300, startup_timeout=180, kernel_name="python3", resources={"metadata": {"path": folder}})
     figure_shown, failed = False, False
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
