@@ -204,6 +204,7 @@ def overwrite(folder, name):
 
 
 POST = "activations/resid_post.arrow"
+PATTERN = "activations/attn.pattern.arrow"
 nothing = lambda folder: None
 value = lambda key, **at: lambda folder: cache(folder, **{"arm": "cached", "step": 0, **at})[key]
 # Claim → (what is done to the copy, what is asked, type of the error, what its line has to say).
@@ -224,6 +225,7 @@ ERRORS = {
     "activations without metadata": (lambda folder: rewrite(folder, POST, lambda t: t.replace_schema_metadata(None)), value(("resid_post", 0)), RunError, POST),
     "a shape that is not the values'": (lambda folder: rewrite(folder, POST, with_metadata(shape="[767]")), value(("resid_post", 0)), RunError, "767"),
     "axes that are not the shape's": (lambda folder: rewrite(folder, POST, with_metadata(axes="[]")), value(("resid_post", 0)), RunError, POST),
+    "a shape with two open sizes": (lambda folder: rewrite(folder, PATTERN, with_metadata(shape="[null,null]")), value(("pattern", 0)), RunError, PATTERN),
     "a type nobody knows": (lambda folder: rewrite(folder, POST, with_metadata(dtype="f8")), value(("resid_post", 0)), RunError, POST),
     "a type that is not the values'": (lambda folder: rewrite(folder, POST, with_metadata(dtype="f32")), value(("resid_post", 0)), RunError, "float"),
     "activations without a column": (lambda folder: rewrite(folder, POST, lambda t: t.drop_columns(["position"])), value(("resid_post", 0)), RunError, "position"),
@@ -263,6 +265,11 @@ def check_errors(checks, sample):
         cut(folder, "layers.arrow", 0.5)
         checks.attempt("errors: a damaged table is nobody's business who asks for another", lambda: load(folder).steps.collect())
         checks.check("errors: hasattr says whether a table is there", hasattr(load(sample), "steps") and not hasattr(load(sample), "patches"))
+        try:
+            found = f"no error but {load(os.path.join(work, 'two' + chr(10) + 'lines'))!r}"
+        except RunError as error:
+            found = str(error)
+        checks.check("errors: a folder's name with a line break is still one line", "no manifest.json" in found and "\n" not in found, found)
         strange = os.path.join(work, "100 % [a]*?")
         shutil.copytree(sample, strange)
         checks.attempt("a folder may have any name", lambda: (load(strange).steps.collect(), cache(strange, "cached", 0)["resid_post", 0]))
