@@ -17,6 +17,8 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 HERE = Path(__file__).parent
+# Pixels of a cell's side in the image of a map: where a viewer smooths images, edges of cells stay sharp.
+PIXELS = 8
 UNIT_ROUNDOFF = {"f16": 2.0**-11, "bf16": 2.0**-8, "f32": 2.0**-24, "f64": 2.0**-53}
 
 
@@ -74,12 +76,15 @@ def drift_map(ax, frame, flips=()):
     hatched = {"facecolor": tokens["zero"], "edgecolor": tokens["hatch"], "hatch": "//////", "linewidth": 0}
     ax.add_patch(PathPatch(_outline(zero, first), zorder=1, label="exactly 0", **hatched))
     shown = np.ma.masked_array(drift, ~measured | zero | odd)
-    image = ax.imshow(shown.clip(norm.boundaries[0], norm.boundaries[-1] * 0.999), cmap=cmap, norm=norm, extent=extent,
-                      aspect="auto", interpolation="none", zorder=2)  # fmt: skip
+    pixels = shown.clip(norm.boundaries[0], norm.boundaries[-1] * 0.999).repeat(PIXELS, axis=0).repeat(PIXELS, axis=1)
+    image = ax.imshow(pixels, cmap=cmap, norm=norm, extent=extent, aspect="auto", interpolation="none", zorder=2)
+    # An empty line would still take room in the layout.
     rows, steps = np.nonzero(odd)
-    ax.plot(steps + first, rows, "x", color=tokens["bad"], zorder=4)
+    if len(rows):
+        ax.plot(steps + first, rows, "x", color=tokens["bad"], zorder=4)
+    if len(flips):
+        ax.plot(list(flips), [-1.1] * len(flips), "D", color=tokens["ink"], markersize=4, clip_on=False)
     _contour(ax, measured & (drift != 0), first, tokens["ink"])
-    ax.plot(list(flips), [-1.1] * len(flips), "D", color=tokens["ink"], markersize=4, clip_on=False)
     _labels(ax, hooks)
     ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="step →")
     return image
@@ -117,7 +122,7 @@ def _labels(ax, hooks):
     kinds = [short.get(kind, kind.removeprefix("attn.").replace("_", " ")) for kind in hooks["kind"].cast(pl.String)]
     block = [hook.split(".")[1] if hook.startswith("blocks.") else None for hook in hooks["hook"].cast(pl.String)]
     starts = [i for i, layer in enumerate(block) if i == 0 or layer != block[i - 1]]
-    labels = [f"L{block[i]}   {kind}" if i in starts and block[i] is not None else kind for i, kind in enumerate(kinds)]
+    labels = [f"L{block[i]}\u2003{kind}" if i in starts and block[i] is not None else kind for i, kind in enumerate(kinds)]
     ax.set_yticks(range(len(labels)), labels, fontsize=7.9)
     ax.grid(False)
     for row in starts[1:]:

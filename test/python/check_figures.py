@@ -61,7 +61,9 @@ def check_map(checks, theme):
     measured = [[value is not None for value in row] for row in DRIFT]
     drift = np.array([[NAN if value is None else value for value in row] for row in DRIFT])
     coloured = np.array(measured) & np.isfinite(drift) & (drift > 0)
-    shown = image.get_array()
+    shown = image.get_array()[:: figures.PIXELS, :: figures.PIXELS]
+    whole = shown.repeat(figures.PIXELS, axis=0).repeat(figures.PIXELS, axis=1)
+    checks.check(f"{theme}: a cell is a square of equal pixels", np.array_equal(image.get_array().filled(-1), whole.filled(-1)))
     checks.check(f"{theme}: cells with a finite drift are coloured, and no others", np.array_equal(~np.ma.getmaskarray(shown), coloured))
     expected = np.clip(drift[coloured], 0.03, 30)
     close = np.allclose(np.log(shown[coloured].astype(float)), np.log(expected), atol=0.12)
@@ -89,11 +91,17 @@ def check_map(checks, theme):
     diamonds = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "D"]
     checks.check(f"{theme}: a flip is a diamond above its step", len(diamonds) == 1 and diamonds[0][0][0] == 6 and diamonds[0][0][1] < -0.5, str(diamonds))
     labels = [label.get_text() for label in ax.get_yticklabels()]
-    checks.check(f"{theme}: rows are the hooks in the frame's order", labels == ["embed", "L0   scores", "resid post", "logits"], str(labels))
+    checks.check(f"{theme}: rows are the hooks in the frame's order", labels == ["embed", "L0\u2003scores", "resid post", "logits"], str(labels))
     bar = figures.drift_bar(image, ax)
     ends = [label.get_text() for label in bar.ax.get_yticklabels()]
     checks.check(f"{theme}: the scale says its unit", ends[0] == "≤ 0.03 u" and ends[-1] == "≥ 30 u", str(ends))
     fig.canvas.draw()
+    plt.close(fig)
+    fig, ax = plt.subplots(figsize=(7.5, 4))
+    figures.drift_map(ax, rows().filter(pl.col("rel_l2").is_finite()))
+    fig.canvas.draw()
+    box = ax.get_tightbbox()
+    checks.check(f"{theme}: without flips and NaN the map fills the figure", box.x0 < 12 and box.y0 < 12 and box.x1 > 720 - 12, str(box))
     plt.close(fig)
 
 
