@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # All checks that need Python, in an environment of their own: `test/python/run.sh [--reference]`.
 #
-# Arrow files by pyarrow, polars and pandas; graphs by onnx and ONNX Runtime for Python; a study's statistics by scipy and
-# statsmodels; the training recipe's problems; corrupted copies that must be noticed; the parts of bench/gpu; with --reference
+# Arrow files by pyarrow, polars and pandas; the notebook's loader; graphs by onnx and ONNX Runtime for Python; a study's
+# statistics by scipy and statsmodels; the training recipe's problems; corrupted copies that must be noticed; the parts of bench/gpu; with --reference
 # also parity with Hugging Face's transformers and the GPU witness on the CPU (a large download).
 # Needs the built command (npm run build) and Python 3.11. Prints `N passed, N failed` as its last line.
 set -euo pipefail
@@ -36,24 +36,6 @@ tsx=(node "$root/node_modules/tsx/dist/cli.mjs")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 source "$root/test/counting.sh"
-
-# Run a check, show what failed and its count; a check without a count is one failure.
-count() {
-  local name=$1 output status=0 line
-  shift
-  output=$("$@" 2>&1) || status=$?
-  line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' <<<"$output" | tail -n 1 || true)
-  echo "$name: ${line:-no count}"
-  grep -vE '^[0-9]+ passed, [0-9]+ failed$|^  ok ' <<<"$output" || true
-  if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
-    passed=$((passed + BASH_REMATCH[1]))
-    failed=$((failed + BASH_REMATCH[2]))
-    if [ "$status" -ne 0 ] && [ "${BASH_REMATCH[2]}" -eq 0 ]; then failed=$((failed + 1)); fi
-  else
-    echo "  FAIL  $name: ended with exit code $status and no count"
-    failed=$((failed + 1))
-  fi
-}
 
 # unittest's own summary as a count.
 unit_tests() {
@@ -97,6 +79,8 @@ count 'Arrow: a run' "$python" "$here/check_arrow.py" "$work/run" --raw "$work/r
 count 'Arrow: a run in bf16 with every hook' "$python" "$here/check_arrow.py" "$work/run-all" --raw "$work/run-all-raw"
 count 'Arrow: a capture' "$python" "$here/check_arrow.py" "$work/capture"
 count 'Arrow: a capture in float64' "$python" "$here/check_arrow.py" "$work/capture-64"
+count 'Loader' "$python" "$here/check_loader.py" "$work/sample" "$work/sample-raw" "$work/run-all" "$work/run-all-raw" \
+  --capture "$work/capture"
 count 'Graphs' "$python" "$here/check_onnx.py" "$work/graphs" "$work/single" --capture "$work/capture"
 count 'Statistics' "$python" "$here/check_statistics.py" "$work/statistics.json"
 count 'Corrupted copies' "$python" "$here/self_test.py" --sample "$work/sample" "$work/sample-raw" \

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hookName } from '../../src/graph/hooks.ts';
 import { roundTo } from '../../src/numerics/half.ts';
 import type { StorageType } from '../../src/numerics/types.ts';
 import type { Dictionaries } from '../../src/store/arrow-writer.ts';
@@ -127,7 +128,7 @@ const dump = new RawDump();
 activations('resid_post', 'f16', [768]);
 activations('mlp_out', 'bf16', [64]);
 activations('attn.rot_k', 'f32', [2, 16]);
-activations('logits', 'f64', [96]);
+activations('mlp.post', 'f64', [96]);
 activations('attn.pattern', 'f16', [4, null]);
 run.publish({ gates: [] }, { identity, provenance: { rows } });
 dump.write(raw);
@@ -136,7 +137,8 @@ writeFileSync(join(raw, 'tables.json'), JSON.stringify(written));
 /** Rows of one kind, wide enough for a binary16 overflow, subnormals and both zeros; enough for several batches. */
 function activations(kind: string, dtype: StorageType, shape: (number | null)[]): void {
   const axes = shape.length === 1 ? ['d_model'] : ['head', shape[1] === null ? 'key' : 'd_head'];
-  const dictionaries = { condition: conditions, prompt: prompts, hook: hooks };
+  const names = Array.from({ length: 12 }, (_, layer) => hookName(kind, layer));
+  const dictionaries = { condition: conditions, prompt: prompts, hook: names };
   const options = () => ({ shape, axes, dtype, identity, dictionaries });
   let state = 1;
   const random = () => {
@@ -153,7 +155,7 @@ function activations(kind: string, dtype: StorageType, shape: (number | null)[])
           specials.slice(0, 9).forEach((value, i) => {
             values[i] = roundTo(dtype, value);
           });
-          const row = { condition, prompt, arm, step, position: 2 + step, token: step, layer, hook: hooks[layer] };
+          const row = { condition, prompt, arm, step, position: 2 + step, token: step, layer, hook: names[layer] };
           run.addActivation(kind, options, { ...row, value: values });
           dump.add(kind, row, values);
         }
