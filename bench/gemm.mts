@@ -4,10 +4,10 @@
  */
 
 import { relative, sep } from 'node:path';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Checkpoint, ModelConfig, TensorDtype } from '../src/checkpoint/types.ts';
 import { encodeModel } from '../src/graph/onnx/codec.ts';
 import { attributeTypes, type DataType, dataTypes, type NodeProto } from '../src/graph/onnx/messages.ts';
+import { InferenceSession, Tensor } from '../src/model/onnxruntime.ts';
 import { runtimeOptions } from '../src/model/session.ts';
 import type { Calls } from './calls.mts';
 import { Random } from './random.mts';

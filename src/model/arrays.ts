@@ -1,5 +1,5 @@
 /** The float arrays activations live in: float32, or float64 for policies that compute in double. */
-import { Tensor } from 'onnxruntime-node';
+import { Tensor } from './onnxruntime.ts';
 
 export type FloatArray = Float32Array | Float64Array;
 

@@ -2,7 +2,7 @@
  * One executor: `step` runs one stage of the model on some rows, given a history. Everything else – prefill, decode,
  * stand-ins, patched and counterfactual steps – is a plan, an ordered list of such steps (see `plans.ts`).
  */
-import { Tensor } from 'onnxruntime-node';
+
 import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
 import { buildStage, inputNames, type Stage } from '../graph/build.ts';
 import type { BuiltGraph } from '../graph/builder.ts';
@@ -13,6 +13,7 @@ import type { StorageType } from '../numerics/types.ts';
 import { allocate, type FloatArray, floatData, floatTensor } from './arrays.ts';
 import { belongsTo, GraphPool } from './graph-pool.ts';
 import { KVCache } from './kv-cache.ts';
+import { Tensor } from './onnxruntime.ts';
 import { PassCounts } from './pass-counts.ts';
 import { PositionFeeds } from './position-feeds.ts';
 import type { RotaryTables, WrongPositions } from './positions.ts';

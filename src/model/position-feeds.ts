@@ -1,11 +1,12 @@
 /** What a pass is fed that depends on positions alone: rotary rows and masks, made once and shared by the layers. */
-import type { Tensor } from 'onnxruntime-node';
+
 import type { ModelConfig } from '../checkpoint/types.ts';
 import { UsageError } from '../errors.ts';
 import { inputNames } from '../graph/build.ts';
 import { computeType, type RoundingPolicy } from '../graph/rounding.ts';
 import { allocate, type FloatArray, floatData, floatTensor } from './arrays.ts';
 import type { Rows } from './executor.ts';
+import type { Tensor } from './onnxruntime.ts';
 import { causalMask, changedMask, givenTables, type RotaryTables, rotaryTables } from './positions.ts';
 import type { Feeds } from './session.ts';
 

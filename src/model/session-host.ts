@@ -5,10 +5,10 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { Tensor } from 'onnxruntime-node';
 import { RunError } from '../errors.ts';
 import type { BuiltGraph } from '../graph/builder.ts';
 import { encodeModel } from '../graph/onnx/codec.ts';
+import { Tensor } from './onnxruntime.ts';
 import { checkFeeds, type Feeds, type LoadedGraph, type SessionOptions } from './session.ts';
 
 /** A tensor as it crosses threads. */

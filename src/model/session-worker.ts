@@ -1,6 +1,6 @@
 /** A thread's script: loads, runs and releases sessions in the order it is asked. */
 import { parentPort } from 'node:worker_threads';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor } from './onnxruntime.ts';
 import { runtimeOptions } from './session.ts';
 import { type HostReply, type HostRequest, received, send } from './session-host.ts';
 

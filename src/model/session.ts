@@ -1,8 +1,9 @@
 /** The one place that creates inference sessions and sets their options. */
-import { InferenceSession, type Tensor } from 'onnxruntime-node';
+
 import { RunError } from '../errors.ts';
 import type { BuiltGraph } from '../graph/builder.ts';
 import { encodeModel } from '../graph/onnx/codec.ts';
+import { InferenceSession, type Tensor } from './onnxruntime.ts';
 
 /** What changes how a session computes or loads; everything else is fixed here. */
 export interface SessionOptions {

@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Tensor } from 'onnxruntime-node';
 import { afterAll, expect, test } from 'vitest';
 import { readCalls, teacherForcedCalls } from '../../bench/calls.mts';
 import { readThrough } from '../../bench/disk.mts';
@@ -10,6 +9,7 @@ import { arithmeticSeconds, attentionShare, measureGemm, openMatmul } from '../.
 import { interpolate } from '../../bench/statistics.mts';
 import { runMeasured } from '../../bench/whole-process.mts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import { Tensor } from '../../src/model/onnxruntime.ts';
 import { readSafetensors } from '../reference/safetensors.ts';
 import { removeCheckpoint, writeTinyCheckpoint } from '../tiny-checkpoint.ts';
 

@@ -22,7 +22,7 @@ export interface Finished {
 
 export interface RunOptions {
   cwd?: string;
-  env?: Record<string, string>;
+  env?: Record<string, string | undefined>;
   /** Called with the running process, for tests that interrupt it. */
   started?: (child: { kill(signal: NodeJS.Signals): boolean; stderr: NodeJS.ReadableStream }) => void;
 }

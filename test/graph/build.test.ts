@@ -1,6 +1,5 @@
 /** One graph for the whole model computes, bit for bit, what its stages compute one after the other. */
 
-import { Tensor } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { buildSingle, inputNames } from '../../src/graph/build.ts';
@@ -10,6 +9,7 @@ import { resolvePolicy } from '../../src/graph/rounding.ts';
 import { floatData, floatTensor } from '../../src/model/arrays.ts';
 import { type Activations, Executor, type KernelRole, type Rows } from '../../src/model/executor.ts';
 import type { KVCache } from '../../src/model/kv-cache.ts';
+import { Tensor } from '../../src/model/onnxruntime.ts';
 import { forward } from '../../src/model/plans.ts';
 import { causalMask, rotaryTables } from '../../src/model/positions.ts';
 import type { Feeds } from '../../src/model/session.ts';

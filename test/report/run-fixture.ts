@@ -1,17 +1,17 @@
 /** A run's folder of made-up rows, written as runs write theirs and read as figures read them. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openRunFolder } from '../../src/report/data/run-folder.ts';
 import type { RunTables } from '../../src/report/data/run-tables.ts';
 import { TableWriter } from '../../src/store/arrow-writer.ts';
 import { type Column, type Row, type TableName, tables } from '../../src/store/schemas.ts';
+import { temporaryFolder } from '../store/folder.ts';
 
 type Tables = { [T in TableName]?: Row<T>[] };
 
 /** Write these tables, a manifest and what else there is; a table without rows has a file all the same. */
 export function runOf(rows: Tables, files: { outcomes?: unknown; manifest?: unknown } = {}): RunTables {
-  const folder = mkdtempSync(join(tmpdir(), 'kvlens-figures-'));
+  const folder = temporaryFolder();
   const write = <T extends TableName>(table: T, own: readonly Row<T>[]) => {
     const texts = Object.entries<Column>(tables[table]).filter(([, { type }]) => type === 'text');
     const values = (name: string) => own.map((row) => Object.entries(row).find(([key]) => key === name)?.[1]);

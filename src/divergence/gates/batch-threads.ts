@@ -2,12 +2,13 @@
  * Gate 12. Batch size and thread count are held constant in both arms, and recorded. What they would change is measured
  * by `audit` and reported, never used.
  */
-import { Tensor } from 'onnxruntime-node';
+
 import { inputNames, type Stage } from '../../graph/build.ts';
 import { hookName } from '../../graph/hooks.ts';
 import { Arm } from '../../model/arms.ts';
 import { type FloatArray, floatData, floatTensor } from '../../model/arrays.ts';
 import type { Activations, KernelRole } from '../../model/executor.ts';
+import { Tensor } from '../../model/onnxruntime.ts';
 import { causalMask, rotaryTables } from '../../model/positions.ts';
 import type { Feeds } from '../../model/session.ts';
 import { compareRuns, Tally } from './difference.ts';

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { arch, cpus, platform } from 'node:os';
 import { join } from 'node:path';
-import { env } from 'onnxruntime-node';
 import { packageRoot } from '../../checkpoint/embedded.ts';
+import { env } from '../../model/onnxruntime.ts';
 
 export interface Machine {
   /** Processor model as the system names it. */

@@ -1,5 +1,5 @@
 /** One operation by itself: its piece of the stage's graph, the numbers it reads, and what it gave inside the whole run. */
-import type { Tensor } from 'onnxruntime-node';
+
 import { inputsOf } from '../../divergence/operations.ts';
 import { inputNames, type Stage } from '../../graph/build.ts';
 import type { BuiltGraph } from '../../graph/builder.ts';
@@ -8,6 +8,7 @@ import { findHook, type Hook, isCacheHook } from '../../graph/hooks.ts';
 import { newestRows } from '../../model/activation-rows.ts';
 import { type FloatArray, floatData, floatTensor } from '../../model/arrays.ts';
 import type { Activation, Activations, Executor, KernelRole, Rows } from '../../model/executor.ts';
+import type { Tensor } from '../../model/onnxruntime.ts';
 import type { Feeds } from '../../model/session.ts';
 
 /** The operation under one kernel on one set of numbers. */

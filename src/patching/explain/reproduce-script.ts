@@ -2,7 +2,9 @@
 export const reproduceScript = `// Run the recorded cases of one operation and compare every bit. Needs onnxruntime-node; exit code 1 if anything differs.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+
+process.env.ORT_DISABLE_TELEMETRY ??= '1'; // read once, when onnxruntime-node starts
+const { InferenceSession, Tensor } = await import('onnxruntime-node');
 
 const at = (name) => new URL(name, import.meta.url);
 const record = JSON.parse(readFileSync(at('reproduction.json'), 'utf8'));

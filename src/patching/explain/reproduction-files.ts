@@ -2,12 +2,12 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Tensor } from 'onnxruntime-node';
 import { versions } from '../../divergence/gates/machine.ts';
 import { encodeModel } from '../../graph/onnx/codec.ts';
 import { positionAxis } from '../../model/activation-rows.ts';
 import { floatTensor } from '../../model/arrays.ts';
 import type { Executor } from '../../model/executor.ts';
+import type { Tensor } from '../../model/onnxruntime.ts';
 import { runtimeOptions } from '../../model/session.ts';
 import { guard, PartialFile } from '../../store/files.ts';
 import type { OperationCase } from './operation-case.ts';
