@@ -36,7 +36,7 @@ export function textRate(count: number, n: number): string {
 }
 
 /** Rate of flips per step; for none the rule of three, because `0 %` would claim too much. */
-function stepRate(count: number, n: number): string {
+export function stepRate(count: number, n: number): string {
   if (n === 0) return '';
   return count === 0 ? `< ${formatPercent(Math.min(1, 3 / n), n)} % (3/n)` : textRate(count, n);
 }

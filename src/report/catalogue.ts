@@ -1,0 +1,95 @@
+/** Every figure by its name: from a run's tables to an SVG, for the page, for notebooks and for files. */
+import { accuracyData } from './data/accuracy.ts';
+import { cacheMapData } from './data/cache-map.ts';
+import { driftMapData, thumbnailData } from './data/drift-map.ts';
+import { firstOperationData } from './data/first-operation.ts';
+import { flipPredictionData } from './data/flip-prediction.ts';
+import { inheritedAddedData } from './data/inherited-added.ts';
+import { marginDriftData } from './data/margin-drift.ts';
+import { isMissing, type Missing } from './data/missing.ts';
+import { oracleData } from './data/oracle.ts';
+import { precisionLadderData } from './data/precision-ladder.ts';
+import { recoveryData } from './data/recovery.ts';
+import type { RunTables } from './data/run-tables.ts';
+import { survivalData } from './data/survival.ts';
+import { temperatureData } from './data/temperature.ts';
+import { twoByTwoData } from './data/two-by-two.ts';
+import { verdictTableData } from './data/verdict-table.ts';
+import { accuracyFigure } from './figures/accuracy.ts';
+import { cacheMapFigure } from './figures/cache-map.ts';
+import { driftMapFigure } from './figures/drift-map.ts';
+import { firstOperationFigure } from './figures/first-operation.ts';
+import { flipPredictionFigure } from './figures/flip-prediction.ts';
+import type { Figure, FigureOptions } from './figures/frame.ts';
+import { inheritedAddedFigure } from './figures/inherited-added.ts';
+import type { RowSelection } from './figures/map-grid.ts';
+import type { Measure } from './figures/map-measure.ts';
+import { marginDriftFigure } from './figures/margin-drift.ts';
+import { oracleFigure } from './figures/oracle.ts';
+import { precisionLadderFigure } from './figures/precision-ladder.ts';
+import { recoveryFigure } from './figures/recovery.ts';
+import { survivalFigure } from './figures/survival.ts';
+import { temperatureFigure } from './figures/temperature.ts';
+import { thumbnailFigure } from './figures/thumbnails.ts';
+import { twoByTwoFigure } from './figures/two-by-two.ts';
+import { verdictTableFigure } from './figures/verdict-table.ts';
+
+/** What of a run a figure shows, and how. Each figure reads what concerns it. */
+export interface FigureRequest extends FigureOptions {
+  /** Name of a condition. Default: the run's first, or the first the figure can show. */
+  condition?: string;
+  /** Which others stand beside it. Default: all of a small run, else those of the same model and strategy. */
+  conditions?: readonly string[];
+  /** Id of a prompt, for maps. Default: the one whose logits differ in most steps. */
+  prompt?: string;
+  /** Rows of a map. Default `main`. */
+  rows?: RowSelection;
+  /** What a map's colours measure. Default `u`. */
+  measure?: Measure;
+  /** Each value of a map over the median of its row. Default false. */
+  rowMedian?: boolean;
+}
+
+type Draw = (run: RunTables, request: FigureRequest) => Promise<Figure | Missing>;
+
+function figure<Data extends object>(
+  read: (run: RunTables, request: FigureRequest) => Promise<Data | Missing>,
+  draw: (data: Data, request: FigureRequest) => Figure,
+): Draw {
+  return async (run, request) => {
+    const data = await read(run, request);
+    return isMissing(data) ? data : draw(data, request);
+  };
+}
+
+/** The figures, in the order in which a reader meets them. */
+const figures = {
+  'verdict-table': figure((run) => verdictTableData(run), verdictTableFigure),
+  'drift-map': figure(driftMapData, driftMapFigure),
+  thumbnails: figure(thumbnailData, thumbnailFigure),
+  'first-operation': figure(firstOperationData, firstOperationFigure),
+  'inherited-added': figure(inheritedAddedData, inheritedAddedFigure),
+  'cache-map': figure(cacheMapData, cacheMapFigure),
+  'margin-drift': figure(marginDriftData, marginDriftFigure),
+  survival: figure(survivalData, survivalFigure),
+  'flip-prediction': figure(flipPredictionData, flipPredictionFigure),
+  'two-by-two': figure(twoByTwoData, twoByTwoFigure),
+  recovery: figure(recoveryData, recoveryFigure),
+  'precision-ladder': figure((run) => precisionLadderData(run), precisionLadderFigure),
+  oracle: figure(oracleData, oracleFigure),
+  accuracy: figure(accuracyData, accuracyFigure),
+  temperature: figure(temperatureData, temperatureFigure),
+} as const satisfies Record<string, Draw>;
+
+export type FigureName = keyof typeof figures;
+
+/** Names of all figures, in the order in which a reader meets them. */
+export const figureNames = Object.keys(figures) as FigureName[];
+
+/**
+ * Draw a figure of a run; where the run has no such rows, what is missing and the command that makes it.
+ * @throws InputError if a file is not one of this version's
+ */
+export function drawFigure(run: RunTables, name: FigureName, request: FigureRequest = {}): Promise<Figure | Missing> {
+  return figures[name](run, request);
+}

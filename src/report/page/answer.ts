@@ -1,0 +1,244 @@
+/**
+ * What a run answers, as a page says it first: a head of two lines at most, three sentences, five cards. Every word of it is made
+ * from the run's tables; a failed gate of the harness takes their place.
+ */
+import type { Comparison } from '../data/comparison.ts';
+import type { FirstStep } from '../data/first-operation.ts';
+import type { RunGate } from '../data/gates.ts';
+import type { FactorCell, TwoByTwoData } from '../data/two-by-two.ts';
+import { hookLabel } from '../figures/map-grid.ts';
+import { formatCount, formatCounted, formatShare, formatValue } from '../terminal/numbers.ts';
+import { stepRate, textRate } from '../terminal/tokens.ts';
+import { type Html, html } from './html.ts';
+
+/** What the answer is made of. */
+export interface Findings {
+  /** The settings' names where the run has several: the answer is of the first. */
+  setting: string;
+  /** Of the first setting. */
+  comparisons: readonly Comparison[];
+  gates: readonly RunGate[];
+  /** Faults that were planted in the cached arm. */
+  planted: number;
+  /** The first step that differs, of the first condition; null where layers were not captured. */
+  first: FirstStep | null;
+  twoByTwo: TwoByTwoData | null;
+}
+
+export interface Answer {
+  verdict: 'yes' | 'almost' | 'no' | 'not-valid';
+  head: string;
+  lede: Html;
+  cards: readonly Card[];
+}
+
+/** A question, its answer and the evidence; `figure` is where the evidence is drawn. */
+export interface Card {
+  question: string;
+  answer: string;
+  evidence: Html;
+  figure: string;
+}
+
+export function answerOf(findings: Findings): Answer {
+  const failed = findings.gates.filter(({ passed, class: kind }) => !passed && kind === 'harness');
+  const whole = pool(findings.comparisons);
+  // In a study a gate voids the conditions of its group; what is left counts.
+  if (failed.length > 0 && (failed[0].group === undefined || whole.steps + whole.texts === 0)) return notValid(failed);
+  const verdict = whole.parted + whole.flips > 0 ? 'no' : (whole.differing ?? whole.logits) > 0 ? 'almost' : 'yes';
+  return {
+    verdict,
+    head: headOf(verdict, whole, findings),
+    lede: ledeOf(whole, findings),
+    cards: [bits(whole), tokens(whole), start(findings), carrier(findings), right(whole)],
+  };
+}
+
+type Pooled = Omit<Comparison, 'condition'>;
+
+/** Several conditions as one: counts are summed, means weighted by steps. */
+function pool(all: readonly Comparison[]): Pooled {
+  const sum = (of: (each: Comparison) => number) => all.reduce((total, each) => total + of(each), 0);
+  const steps = sum((each) => each.steps);
+  const mean = (of: (each: Comparison) => number | null) =>
+    steps === 0 ? null : sum((each) => (of(each) ?? 0) * each.steps) / steps;
+  const widest = all.flatMap(({ widestFlip }) => widestFlip ?? []);
+  return {
+    ...{ steps, prompts: sum((each) => each.prompts), texts: sum((each) => each.texts) },
+    ...{ logits: sum((each) => each.logits), flips: sum((each) => each.flips), ties: sum((each) => each.ties) },
+    parted: sum((each) => each.parted),
+    differing: all.some(({ differing }) => differing === null) ? null : sum(({ differing }) => differing ?? 0),
+    widestFlip: widest.length === 0 ? null : Math.max(...widest),
+    l2: mean(({ l2 }) => l2),
+    kl: mean(({ kl }) => kl),
+    errors: all.every(({ errors }) => errors !== null)
+      ? {
+          cached: mean(({ errors }) => errors?.cached ?? 0) ?? 0,
+          uncached: mean(({ errors }) => errors?.uncached ?? 0) ?? 0,
+        }
+      : null,
+  };
+}
+
+function notValid(failed: readonly RunGate[]): Answer {
+  const names = [...new Set(failed.map(({ name }) => name))];
+  const [first] = failed;
+  return {
+    verdict: 'not-valid',
+    head: `Not valid. ${names.length === 1 ? `Gate ${names[0]} failed` : `Gates ${names.join(', ')} failed`}: no number below is evidence.`,
+    lede: html`${failed.length === 1 ? '' : 'The first: '}<b>measured</b> ${first.measured}; <b>required</b> ${first.required}. The figures stay, greyed, so that the cause can be looked for.`,
+    cards: [],
+  };
+}
+
+function headOf(verdict: 'yes' | 'almost' | 'no', whole: Pooled, { setting, planted }: Findings): string {
+  const under = setting === '' ? '' : ` under ${setting}`;
+  const fault =
+    planted > 0 ? ` ${planted === 1 ? 'A fault was' : `${planted} faults were`} planted in the cached arm.` : '';
+  const steps = formatCounted(whole.steps, 'step');
+  if (verdict === 'yes') return `Yes. With the cache not one bit differs${under}, in ${steps}.${fault}`;
+  if (verdict === 'almost') {
+    const [differ, what] =
+      whole.differing === null ? [whole.logits, 'Logits differ'] : [whole.differing, 'Bits differ'];
+    return `Almost. ${what} in ${formatCount(differ)} of ${steps}${under}, and no token changes.${fault}`;
+  }
+  const parted =
+    whole.parted > 0
+      ? `${formatCount(whole.parted)} of ${formatCounted(whole.texts, 'text')} come out different`
+      : `${formatCount(whole.flips)} of ${steps} pick another token`;
+  return `No. With the cache ${parted}${under}.${fault}`;
+}
+
+function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings): Html {
+  const sentences: Html[] = [];
+  const differ = whole.differing ?? whole.logits;
+  if (whole.steps > 0 && differ > 0) {
+    const found =
+      differ === whole.steps
+        ? html`<b>Every step</b> differs in some bit`
+        : html`<b>${formatCount(differ)}</b> of ${formatCounted(whole.steps, 'step')} differ in some ${whole.differing === null ? 'logit' : 'bit'}`;
+    const flips =
+      whole.flips === 0
+        ? html`none picks another token`
+        : html`<b>${formatCount(whole.flips)}</b> ${whole.flips === 1 ? 'picks' : 'pick'} another token${margins(whole)}`;
+    sentences.push(html`${found}; ${flips}.`);
+  }
+  if (whole.steps > 0 && differ === 0)
+    sentences.push(html`Every compared element of every step is equal, and so are all logits.`);
+  const control = gates.filter(({ name }) => name === 'null');
+  if (control.length > 0 && planted === 0 && control.every(({ status }) => status === 'passed')) {
+    const what = differ > 0 ? 'the difference is gone' : 'the same holds';
+    sentences.push(
+      html`Computed with the uncached arm’s kernels and more than one row, cache in use, ${what}: <b>${control[0].measured}</b> (gate null${control.length > 1 ? html`, first of ${control.length} groups` : ''}).`,
+    );
+  }
+  const emulated = [...new Set(comparisons.map(({ condition }) => condition.kernels))].filter((name) => name !== 'ort');
+  if (emulated.length > 0)
+    sentences.push(
+      html`${emulated.map((name, i) => html`${i > 0 ? ', ' : ''}<code>${name}</code>`)} ${emulated.length === 1 ? 'is a kernel' : 'are kernels'} built in the graph, on a CPU.`,
+    );
+  return html`${sentences.map((sentence, i) => html`${i > 0 ? ' ' : ''}${sentence}`)}`;
+}
+
+function margins({ flips, ties, widestFlip }: Pooled): string {
+  if (ties === flips) return flips === 1 ? ', on an exact tie' : ', all on an exact tie';
+  const tied = ties > 0 ? `, ${formatCount(ties)} on an exact tie` : '';
+  return `${tied}, the widest at a margin of ${formatValue(widestFlip ?? 0)}`;
+}
+
+function bits({ differing, logits, steps, l2, kl }: Pooled): Card {
+  const differ = differing ?? logits;
+  const answer =
+    differ === 0
+      ? 'Yes, always'
+      : differ === steps
+        ? 'No, never'
+        : `Not in ${formatShare(differ / Math.max(1, steps))}`;
+  const what = differing === null ? 'steps differ in a logit' : 'steps differ';
+  const means = l2 === null || kl === null ? '' : html`<br>mean L2 of logits ${formatValue(l2)}; KL ${formatValue(kl)}`;
+  return {
+    ...{ question: 'Same bits?', answer: steps === 0 ? 'Not measured' : answer, figure: 'drift-map' },
+    evidence: html`${formatCount(differ)} / ${formatCount(steps)} ${what}${means}`,
+  };
+}
+
+function tokens({ texts, parted, flips, steps }: Pooled): Card {
+  const answer =
+    parted > 0 ? `${formatCount(parted)} of ${formatCounted(texts, 'text')} not` : flips > 0 ? 'Not all' : 'Yes';
+  const ofSteps =
+    steps === 0 ? '' : html`<br>${formatCount(flips)} / ${formatCount(steps)} steps, ${stepRate(flips, steps)}`;
+  return {
+    ...{ question: 'Same tokens?', answer, figure: 'survival' },
+    evidence: html`${texts === 0 ? 'no text' : html`texts ${textRate(parted, texts)}`}${ofSteps}`,
+  };
+}
+
+function start({ first }: Findings): Card {
+  const card = { question: 'Where does it start?', figure: 'first-operation' };
+  if (first === null) return { ...card, answer: 'Not captured', evidence: html`layers.arrow has no rows` };
+  const { map, step } = first;
+  if (step === null || first.first === null)
+    return {
+      ...card,
+      answer: 'Nowhere',
+      evidence: html`${formatCounted(map.hooks.length, 'hook')}, ${formatCounted(map.steps.length, 'step')}: all equal`,
+    };
+  const operation = first.operations[first.first];
+  return {
+    ...{ ...card, answer: hookLabel(operation) },
+    evidence: html`<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; what runs before it is equal`,
+  };
+}
+
+/** Of the 2×2: a factor that by itself brings back half of the distance and more carries it. */
+function carrier({ twoByTwo, gates, planted }: Findings): Card {
+  const card = { question: 'What carries it?', figure: 'two-by-two' };
+  const panel = twoByTwo?.panels[0];
+  if (!panel) {
+    const control = gates.find(({ name }) => name === 'null');
+    if (control?.status !== 'passed' || planted > 0)
+      return { ...card, answer: 'Not measured', evidence: html`<code>kvlens patch MODEL two-by-two</code>` };
+    const evidence = html`in the uncached arm’s order ${control.measured}; history or kernel: <code>kvlens patch MODEL two-by-two</code>`;
+    return { ...card, answer: 'The order of sums', evidence };
+  }
+  const cell = (history: FactorCell['history'], kernel: FactorCell['kernel']) =>
+    panel.cells.find((each) => each.history === history && each.kernel === kernel);
+  const [both, history, kernel, neither] = [
+    ...[
+      cell('cached', 'decode'),
+      cell('cached', 'prefill'),
+      cell('recomputed', 'decode'),
+      cell('recomputed', 'prefill'),
+    ],
+  ];
+  if (!both || !history || !kernel || !neither || neither.exact < neither.cells)
+    return { ...card, answer: 'Not identified', evidence: html`with both replaced a difference is left` };
+  const distance = ({ distance: found }: FactorCell) => found?.value ?? null;
+  const [whole, alone, own] = [distance(both), distance(history), distance(kernel)];
+  const exact = html`neither: exactly 0 (${formatCount(neither.exact)} / ${formatCount(neither.cells)})`;
+  if (whole === null || alone === null || own === null)
+    return { ...card, answer: 'Not a number', evidence: html`distances are NaN or infinite` };
+  if (whole === 0) return { ...card, answer: 'Nothing to carry', evidence: exact };
+  const [byHistory, byKernel] = [alone / whole >= 0.5, own / whole >= 0.5];
+  const answer =
+    byHistory && byKernel
+      ? 'Either: history, kernel'
+      : byHistory
+        ? 'The history'
+        : byKernel
+          ? 'The kernel'
+          : 'Both together';
+  const values = html`history alone ${formatValue(alone)}, kernel alone ${formatValue(own)}, both ${formatValue(whole)}`;
+  return { ...card, answer, evidence: html`${values};<br>${exact}` };
+}
+
+function right({ errors }: Pooled): Card {
+  const card = { question: 'Is either arm right?', figure: 'oracle' };
+  if (errors === null) return { ...card, answer: 'Not measured', evidence: html`no float64 oracle in this run` };
+  const { cached, uncached } = errors;
+  const values = html`error to float64: cached ${formatValue(cached)}, uncached ${formatValue(uncached)}`;
+  if (cached === 0 && uncached === 0) return { ...card, answer: 'Both, exactly', evidence: values };
+  if (cached === 0 || uncached === 0)
+    return { ...card, answer: `The ${cached === 0 ? 'cached' : 'uncached'} arm`, evidence: values };
+  return { ...card, answer: 'Neither', evidence: html`${values} (×${(cached / uncached).toFixed(2)})` };
+}
