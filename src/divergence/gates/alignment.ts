@@ -11,13 +11,14 @@ import { type RotaryTables, rotaryTables, sees } from '../../model/positions.ts'
 import { argmax } from '../../model/sampling/index.ts';
 import { roundTo } from '../../numerics/half.ts';
 import { formats } from '../../numerics/types.ts';
+import { gateClaims } from './claims.ts';
 import { type Captured, compareRuns, Tally } from './difference.ts';
 import { always, count, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const alignment: Gate = {
   name: 'alignment',
   class: 'harness',
-  claim: 'embeddings, positions, visible keys and the first token are equal in both arms',
+  claim: gateClaims.alignment,
   required: '0 embeddings, 0 positions and 0 visible keys differ; the same first token',
   failing: [
     'decode steps rotated to the next position',

@@ -11,13 +11,14 @@ import type { Activations, KernelRole } from '../../model/executor.ts';
 import { Tensor } from '../../model/onnxruntime.ts';
 import { causalMask, rotaryTables } from '../../model/positions.ts';
 import type { Feeds } from '../../model/session.ts';
+import { gateClaims } from './claims.ts';
 import { compareRuns, Tally } from './difference.ts';
 import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
 
 export const batchThreads: Gate = {
   name: 'batch-threads',
   class: 'identification',
-  claim: 'batch size and intra-op threads are the same in both arms; their effect is measured by audit',
+  claim: gateClaims['batch-threads'],
   required: ({ threads }) => `batch 1 and intra-op threads ${threads} in both arms`,
   failing: ['decode sessions with another thread count', 'two threads under a preset that needs one'],
   appliesTo: always,

@@ -11,13 +11,13 @@ import { allocate, floatData, floatTensor } from '../../model/arrays.ts';
 import type { KernelRole } from '../../model/executor.ts';
 import { exponentOf, roundTo } from '../../numerics/half.ts';
 import { formats, type StorageType } from '../../numerics/types.ts';
+import { gateClaims } from './claims.ts';
 import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
 
 export const canary: Gate = {
   name: 'canary',
   class: 'harness',
-  claim:
-    'every type the policy names really rounds: ties, kept ulps, overflow and subnormals, as the next operation sees them',
+  claim: gateClaims.canary,
   required: 'every probe as IEEE 754 says for that type',
   failing: [
     'a float16-typed graph, whose casts the runtime deletes',

@@ -7,13 +7,14 @@ import { canOverflow, type RoundingPolicy } from '../../graph/rounding.ts';
 import { sees } from '../../model/positions.ts';
 import { formats } from '../../numerics/types.ts';
 import type { GateResult } from '../summary.ts';
+import { gateClaims } from './claims.ts';
 import type { Captured } from './difference.ts';
 import { always, count, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const finite: Gate = {
   name: 'finite',
   class: 'identification',
-  claim: 'no NaN at any hook; infinities only where the policy can overflow; subnormals counted',
+  claim: gateClaims.finite,
   required: (context) => (canOverflow(context.policy) ? '0 NaN; infinities counted' : '0 NaN, 0 infinities'),
   failing: ['a NaN weight', 'logits beyond float32'],
   appliesTo: always,

@@ -8,13 +8,14 @@ import { hookName } from '../../graph/hooks.ts';
 import type { Activations, Patch } from '../../model/executor.ts';
 import { forward } from '../../model/plans.ts';
 import { readPatches } from '../../model/read-patches.ts';
+import { gateClaims } from './claims.ts';
 import { type Captured, compareRuns, equalityRule, hookRows, rowTolerance, Tally } from './difference.ts';
 import { type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const fullPatch: Gate = {
   name: 'full-patch',
   class: 'harness',
-  claim: 'history and kernel both replaced, through the patch path, equal honest recomputation',
+  claim: gateClaims['full-patch'],
   required: (context) => `${equalityRule(context.policy)}; marked rows are read back and used`,
   failing: ['a K row that is patched in scaled by 1 + 2^-8', 'patches that are ignored'],
   appliesTo: (context) => (context.lengths.length > 0 ? true : 'no decode step fits into the context'),

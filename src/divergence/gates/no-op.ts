@@ -3,14 +3,14 @@ import { patchRefusal } from '../../graph/kernels.ts';
 import type { Activations, Capture, KernelRole, Patch } from '../../model/executor.ts';
 import type { KVCache } from '../../model/kv-cache.ts';
 import { forward } from '../../model/plans.ts';
+import { gateClaims } from './claims.ts';
 import { compareRuns, Tally, tallied } from './difference.ts';
 import { always, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const noOp: Gate = {
   name: 'no-op',
   class: 'harness',
-  claim:
-    'patch inputs that are off, and patches that write a value over itself, equal the unpatched graph at every hook',
+  claim: gateClaims['no-op'],
   required: '0 elements differ (signed zeros apart)',
   failing: ['patches applied where their mask is off', 'a K row that is patched in scaled by 1 + 2^-8'],
   appliesTo: always,

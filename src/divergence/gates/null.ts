@@ -3,13 +3,14 @@
  * recomputation. Where it holds, a difference between the arms is one of summation order and not of the cache.
  */
 import { Arm } from '../../model/arms.ts';
+import { gateClaims } from './claims.ts';
 import { compareRuns, equalityRule, rowTolerance, Tally, tallied } from './difference.ts';
 import { type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const nullControl: Gate = {
   name: 'null',
   class: 'identification',
-  claim: 'decoding two rows per step with the cache in use equals honest recomputation at every hook',
+  claim: gateClaims.null,
   required: (context) => equalityRule(context.policy),
   failing: ['a one-row kernel behind a two-row step', 'a cache with a stale row'],
   appliesTo: (context) => (context.lengths.length > 0 ? true : 'no decode step fits into the context'),

@@ -2,13 +2,14 @@
 
 import { definitionOf } from '../../graph/hooks.ts';
 import { Arm, type ArmStep } from '../../model/arms.ts';
+import { gateClaims } from './claims.ts';
 import { Tally, tallied } from './difference.ts';
 import { always, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const observer: Gate = {
   name: 'observer',
   class: 'harness',
-  claim: 'capturing hooks changes neither logits nor the residual stream: none, core and all give the same bits',
+  claim: gateClaims.observer,
   required: '0 logits and residuals differ',
   failing: ['hooks that change what is computed'],
   appliesTo: always,

@@ -2,13 +2,15 @@
  * Gate 8. Row i of the uncached arm does not depend on the length it was computed in. Otherwise "cache-free" is not one
  * trajectory, and there is nothing for the cached arm to diverge from.
  */
+
+import { gateClaims } from './claims.ts';
 import { compareRuns, equalityRule, rowTolerance, Tally, tallied } from './difference.ts';
 import type { Gate, GateContext, Observation } from './gate.ts';
 
 export const prefix: Gate = {
   name: 'prefix',
   class: 'identification',
-  claim: 'row i of the uncached arm is the same in every length n ≥ 2 it is computed in',
+  claim: gateClaims.prefix,
   required: (context) => equalityRule(context.policy),
   failing: ['rotary rows that depend on the length', 'a mask that shows the next key'],
   appliesTo: (context) => (context.tokens.length > 2 ? true : 'fewer than 3 tokens: there is one length only'),

@@ -10,6 +10,7 @@ import type { Stage } from '../../graph/build.ts';
 import { kernelSignature } from '../../graph/kernels.ts';
 import { decodeModel } from '../../graph/onnx/codec.ts';
 import type { Executor, KernelRole } from '../../model/executor.ts';
+import { gateClaims } from './claims.ts';
 import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
 import { multisetDifference, type OptimizedGraph, readOptimized } from './optimized-graph.ts';
 import { reducedTwin } from './reduced-twin.ts';
@@ -20,7 +21,7 @@ const dumpLimitBytes = 256 * 1024 * 1024;
 export const provenance: Gate = {
   name: 'provenance',
   class: 'harness',
-  claim: 'the optimized graphs have exactly the predicted operators and casts; arms of one preset run equal graphs',
+  claim: gateClaims.provenance,
   required: 'operators and casts as predicted; none in 16 bits; no unknown domain',
   failing: [
     'a float16-typed graph, whose casts the runtime deletes',

@@ -1,13 +1,14 @@
 /** Gate 1. The same arm run again gives the same bits; in an audit also in a process of its own. */
 import { referenceTo } from '../../checkpoint/expand-kv.ts';
 import { type ArmDigests, type ArmsRequest, digestArms, unlikeDigests } from './arm-digests.ts';
+import { gateClaims } from './claims.ts';
 import type { Gate, GateContext, Observation } from './gate.ts';
 import { always, count, lengthScope } from './gate.ts';
 
 export const repeat: Gate = {
   name: 'repeat',
   class: 'harness',
-  claim: 'each arm run twice gives the same bits at every hook, in fresh sessions and in a fresh process',
+  claim: gateClaims.repeat,
   required: '0 tensors differ',
   failing: ['an executor whose results depend on what ran before', 'a fresh process with other options'],
   appliesTo: always,

@@ -5,12 +5,13 @@
 import { hookName } from '../../graph/hooks.ts';
 import { computeType, typeAt } from '../../graph/rounding.ts';
 import { roundTo } from '../../numerics/half.ts';
+import { gateClaims } from './claims.ts';
 import { always, count, type Gate, type GateContext, lengthScope, type Observation } from './gate.ts';
 
 export const residual: Gate = {
   name: 'residual',
   class: 'harness',
-  claim: 'resid_pre + attn_out = resid_mid and resid_mid + mlp_out = resid_post after the policy’s rounding',
+  claim: gateClaims.residual,
   required: '0 elements differ',
   failing: ['residual sums that are not rounded'],
   appliesTo: always,

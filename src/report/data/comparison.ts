@@ -107,15 +107,18 @@ function addBatch(columns: Columns, rows: number, sums: ReadonlyMap<string, Sums
 
 function finish(condition: RunCondition, sums: Sums): Comparison {
   const { prompts, compared, differing, steps, logits, flips, ties, widest, l2, kl, texts, measured } = sums;
-  const written = texts['free-running'].all.size > 0 ? texts['free-running'] : texts['teacher-forced'];
+  // A study keeps the free-running steps of texts that part alone; where there are none, the forced tokens are the text's own.
+  const [free, forced] = [texts['free-running'], texts['teacher-forced']];
+  const all = new Set([...free.all, ...forced.all]);
+  const parted = [...all].filter((prompt) => (free.all.has(prompt) ? free : forced).parted.has(prompt));
   return {
     ...{ condition, steps, logits, flips, ties, widestFlip: widest },
     prompts: prompts.size,
     differing: compared === 0 ? null : differing,
     l2: steps === 0 ? null : l2 / steps,
     kl: steps === 0 ? null : kl / steps,
-    texts: written.all.size,
-    parted: written.parted.size,
+    texts: all.size,
+    parted: parted.length,
     errors: measured === 0 ? null : { cached: sums.cached / measured, uncached: sums.uncached / measured },
   };
 }

@@ -16,7 +16,12 @@ export function settingOf(condition: Pick<Condition, 'policy' | 'kernels' | 'pad
 }
 
 /** `fp16 · ort`, with `· pad 7` and `· unkeyed` where the arms differ in more than the cache. Unique to the setting. */
-export function settingName({ precision, kernels, padding, coupling }: Setting): string {
+export function settingName({
+  precision,
+  kernels,
+  padding,
+  coupling,
+}: Omit<Setting, 'coupling'> & { coupling: string }): string {
   const more = [...(padding > 0 ? [`pad ${padding}`] : []), ...(coupling === 'independent' ? ['unkeyed'] : [])];
   return [precision, kernels, ...more].join(' · ');
 }

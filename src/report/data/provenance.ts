@@ -1,0 +1,64 @@
+/** Where a run comes from, from its manifest: the command, what computed, and the digests that identify it. */
+import { z } from 'zod';
+import { InputError } from '../../errors.ts';
+import type { RunTables } from './run-tables.ts';
+
+const text = z.record(z.string(), z.unknown());
+const schema = z.looseObject({
+  schemaVersion: z.number(),
+  identity: z.looseObject({
+    command: z.string(),
+    plantedFaults: z.array(z.unknown()).optional(),
+    settings: z.looseObject({ plant: z.unknown() }).optional(),
+    versions: text.optional(),
+    machine: text.optional(),
+    session: text.optional(),
+    sha256: text.optional(),
+  }),
+  provenance: z.looseObject({ command: z.array(z.string()).optional(), rows: text.optional() }).optional(),
+});
+
+export interface Provenance {
+  /** `diverge`, `patch`, `study` … */
+  kind: string;
+  /** As it was typed, without paths where the manifest has none. */
+  command: string;
+  /** Faults were planted in the cached arm: how many, or 1 for a study that plants. */
+  planted: number;
+  /** What identifies the run, in the order of the manifest: names and values, values as JSON unless they are text. */
+  facts: readonly { name: string; value: string }[];
+  /** Rows by file. */
+  rows: readonly { file: string; rows: string }[];
+}
+
+/** Read a run's provenance. @throws InputError if the manifest is none of kvlens */
+export async function readProvenance(run: RunTables): Promise<Provenance> {
+  const found = schema.safeParse(await run.json('manifest'));
+  if (!found.success) {
+    const [{ path, message }] = found.error.issues;
+    throw new InputError(
+      `manifest.json: ${path.join('.') || 'its content'}: ${message}`,
+      'it is no manifest of kvlens',
+    );
+  }
+  const { identity, provenance } = found.data;
+  const { command, settings, plantedFaults = [] } = identity;
+  const planted = plantedFaults.length + (settings?.plant ? 1 : 0);
+  return {
+    ...{ kind: command, planted },
+    command: (provenance?.command ?? ['kvlens', command]).map(quoted).join(' '),
+    facts: Object.entries(identity)
+      .filter(([name]) => name !== 'command')
+      .map(([name, value]) => ({ name, value: written(value) })),
+    rows: Object.entries(provenance?.rows ?? {}).map(([file, rows]) => ({ file, rows: written(rows) })),
+  };
+}
+
+function written(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

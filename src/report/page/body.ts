@@ -1,0 +1,77 @@
+/** The report as HTML: bar, answer, cards, scope, sections of figures, gates, provenance. Reading may stop at any depth. */
+import { isMissing } from '../data/missing.ts';
+import { formatCounted } from '../terminal/numbers.ts';
+import type { Card } from './answer.ts';
+import { gatesChip, gatesSection } from './gates.ts';
+import { type Html, html, markup } from './html.ts';
+import { provenanceSection, scopeOf } from './provenance.ts';
+import type { DrawnFigure, DrawnSection, Report } from './report.ts';
+
+/** What is inside `<body>`; the reader's tools are an empty place that scripts fill. */
+export function bodyHtml(report: Report): Html {
+  const { answer, sections } = report;
+  const valid = answer.verdict !== 'not-valid';
+  const numbered = [
+    ...sections.map((section, i) => sectionHtml(section, i + 1)),
+    gatesSection(report.gates, sections.length + 1),
+    provenanceSection(report.provenance, sections.length + 2),
+  ];
+  return html`<header class="bar"><b>kvlens</b><span>report · <code><bdi>${report.name}</bdi></code></span><span class="space"></span>${gatesChip(report.gates)}<span id="tools"></span></header>
+<main class="${valid ? 'valid' : 'not-evidence'}">
+<h1>${answer.head}</h1>
+<p class="lede">${answer.lede}</p>
+${answer.cards.length === 0 ? '' : html`<nav class="cards" aria-label="Answers">${answer.cards.map(cardHtml)}</nav>`}
+<p class="scope">${scopeOf(report)}</p>
+<div id="explorer" hidden></div>
+${numbered}
+</main>`;
+}
+
+function cardHtml({ question, answer, evidence, figure }: Card): Html {
+  return html`<a class="card" href="#${figure}"><span class="question">${question}</span><span class="answer">${answer}</span><span class="evidence">${evidence}</span></a>
+`;
+}
+
+function sectionHtml({ definition, figures }: DrawnSection, number: number): Html {
+  const { id, question, about } = definition;
+  return html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title"><span class="number">${number}</span>${question}</h2>
+<p class="about">${about}</p>
+<div class="figures">${figures.map((drawn) => figureHtml(drawn))}</div></section>
+`;
+}
+
+/** A figure with its finding, what is drawn, and a place for what the pointer reads; or what is missing. */
+export function figureHtml({ name, width, figure }: DrawnFigure): Html {
+  if (isMissing(figure)) {
+    return html`<figure id="${name}" class="${width} missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
+`;
+  }
+  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${markup(figure.svg)}</div><div class="readout" aria-live="polite"></div></figure>
+`;
+}
+
+/** What a figure would show, where its rows are missing. */
+const titles: Readonly<Record<string, string>> = {
+  'verdict-table': 'Claims and verdicts',
+  accuracy: 'Accuracy of the arms',
+  thumbnails: 'The same prompt under other conditions',
+  'drift-map': 'Map of layers and steps',
+  'first-operation': 'The first operation that differs',
+  'inherited-added': 'Inherited and added difference by layer',
+  'cache-map': 'The rows of the cache',
+  'margin-drift': 'Margin against drift',
+  survival: 'Share of texts still identical',
+  'flip-prediction': 'Predicted and observed flips',
+  temperature: 'Temperature and total variation',
+  'two-by-two': 'History × kernel',
+  recovery: 'Recovery after a patch',
+  'precision-ladder': 'Precision ladder',
+  oracle: 'Errors of both arms to float64',
+};
+
+/** `3 prompts, 1,200 steps`, for the title of the document. */
+export function pageTitle({ name, answered, prompts }: Report): string {
+  const [first] = answered;
+  const what = first === undefined ? name : `${first.model} – ${first.precision} · ${first.kernels}`;
+  return `kvlens report – ${what}, ${formatCounted(prompts, 'prompt')}`;
+}
