@@ -86,10 +86,24 @@ export type FigureName = keyof typeof figures;
 /** Names of all figures, in the order in which a reader meets them. */
 export const figureNames = Object.keys(figures) as FigureName[];
 
+/** A figure, or what is missing, that notebooks show as the last expression of a cell. */
+export type Shown<Found> = Found & { [display]: () => Record<string, string> };
+
+/** What Jupyter kernels for JavaScript ask an object for. */
+const display = Symbol.for('Jupyter.display');
+
 /**
- * Draw a figure of a run; where the run has no such rows, what is missing and the command that makes it.
+ * Draw a figure of a run; where the run has no such rows, what is missing and the command that makes it. As the last expression
+ * of a notebook's cell it is shown.
  * @throws InputError if a file is not one of this version's
  */
-export function drawFigure(run: RunTables, name: FigureName, request: FigureRequest = {}): Promise<Figure | Missing> {
-  return figures[name](run, request);
+export async function drawFigure(
+  run: RunTables,
+  name: FigureName,
+  request: FigureRequest = {},
+): Promise<Shown<Figure> | Shown<Missing>> {
+  const found = await figures[name](run, request);
+  return isMissing(found)
+    ? { ...found, [display]: () => ({ 'text/plain': `${found.missing} ${found.command}` }) }
+    : { ...found, [display]: () => ({ 'image/svg+xml': found.svg, 'text/plain': found.alternative }) };
 }

@@ -44,8 +44,8 @@ export const sections: readonly SectionDefinition[] = [
     figures: [
       { name: 'margin-drift', width: 'half' },
       { name: 'survival', width: 'half' },
-      { name: 'flip-prediction', width: 'half' },
-      { name: 'temperature', width: 'half' },
+      { name: 'flip-prediction', width: 'whole' },
+      { name: 'temperature', width: 'whole' },
     ],
   },
   {
