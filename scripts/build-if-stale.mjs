@@ -4,11 +4,12 @@ import { chmodSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildClient } from './build-client.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const output = join(root, 'dist');
 const command = join(output, 'cli', 'main.js');
-const sources = ['src', 'package.json', 'tsconfig.json', 'tsconfig.build.json'];
+const sources = ['src', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/build-client.mjs'];
 
 /** Latest change below a path, folders included, so that a deleted file counts. */
 function newest(path) {
@@ -36,6 +37,7 @@ if (!existsSync(command) || statSync(command).mtimeMs < changed) {
   const { status, error } = spawnSync(process.execPath, [compiler, ...options], { stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) process.exit(status ?? 1);
+  await buildClient();
   removeOlder(output, started);
 }
 chmodSync(command, 0o755);

@@ -122,6 +122,23 @@ export const results = {
   }),
   patch: patchResult,
   study: studyResultSchema,
+  report: z.strictObject({
+    run: z.string().describe('the run directory'),
+    verdict: z.enum(['yes', 'almost', 'no', 'not-valid']).nullable().describe('null with --figures'),
+    answer: z.string().nullable().describe('the sentence at the top of the page'),
+    report: z.string().nullable().describe('the page that was written'),
+    bytes: count.nullable().describe('its size'),
+    figures: z
+      .strictObject({
+        folder: z.string(),
+        files: z.array(z.string()).describe('relative to folder'),
+        missing: z.array(z.strictObject({ figure: z.string(), missing: z.string(), command: z.string() })),
+        png: z.boolean().describe('false: no font was found, so that there is SVG alone'),
+      })
+      .nullable()
+      .describe('of --figures'),
+    url: z.string().nullable().describe('where --serve served it'),
+  }),
 } as const;
 
 /** A command with a result object. */

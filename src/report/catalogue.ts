@@ -5,6 +5,7 @@ import { driftMapData, thumbnailData } from './data/drift-map.ts';
 import { firstOperationData } from './data/first-operation.ts';
 import { flipPredictionData } from './data/flip-prediction.ts';
 import { inheritedAddedData } from './data/inherited-added.ts';
+import { type MapPart, partOfMap } from './data/map-part.ts';
 import { marginDriftData } from './data/margin-drift.ts';
 import { isMissing, type Missing } from './data/missing.ts';
 import { oracleData } from './data/oracle.ts';
@@ -48,6 +49,8 @@ export interface FigureRequest extends FigureOptions {
   measure?: Measure;
   /** Each value of a map over the median of its row. Default false. */
   rowMedian?: boolean;
+  /** Some layers, steps and hooks of a map. Default: all. */
+  part?: MapPart;
 }
 
 type Draw = (run: RunTables, request: FigureRequest) => Promise<Figure | Missing>;
@@ -65,7 +68,7 @@ function figure<Data extends object>(
 /** The figures, in the order in which a reader meets them. */
 const figures = {
   'verdict-table': figure((run) => verdictTableData(run), verdictTableFigure),
-  'drift-map': figure(driftMapData, driftMapFigure),
+  'drift-map': figure(driftMapData, (map, { part = {}, ...request }) => driftMapFigure(partOfMap(map, part), request)),
   thumbnails: figure(thumbnailData, thumbnailFigure),
   'first-operation': figure(firstOperationData, firstOperationFigure),
   'inherited-added': figure(inheritedAddedData, inheritedAddedFigure),

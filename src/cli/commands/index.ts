@@ -8,6 +8,7 @@ import { generateCommand } from './generate.ts';
 import { modelsCommand } from './models.ts';
 import { patchCommand } from './patch.ts';
 import { pullCommand } from './pull.ts';
+import { reportCommand } from './report.ts';
 import { studyCommand } from './study.ts';
 
 export const commands: readonly CommandDefinition[] = [
@@ -20,4 +21,5 @@ export const commands: readonly CommandDefinition[] = [
   auditCommand,
   patchCommand,
   studyCommand,
+  reportCommand,
 ];

@@ -148,7 +148,7 @@ function dots(found: NonNullable<StepSet['dots']>, scales: Scales, plot: Area, t
   const marks = found.map(({ prompt, step, margin, drift }) => ({
     x: margin === 0 ? left + tieWidth / 2 : scales.margin.at(margin),
     y: drift === 0 ? plot.y + plot.height + gap + zeroHeight / 2 : scales.drift.at(drift),
-    data: `data-prompt="${escapeXml(prompt)}" data-step="${step}"`,
+    data: `data-prompt="${escapeXml(prompt)}" data-step="${step}" data-margin="${margin}" data-drift="${drift}"`,
   }));
   if (!flips) return [dotGroup(marks, 1.7, `fill="${theme.ink2}" fill-opacity="0.45"`)];
   return marks.map(

@@ -15,7 +15,7 @@ import { type Answer, answerOf } from './answer.ts';
 import { type SectionDefinition, sections } from './sections.ts';
 
 /** What of the run is in focus; by default the first condition, and the prompt whose logits differ in most steps. */
-export type Focus = Pick<FigureRequest, 'condition' | 'prompt' | 'rows' | 'measure' | 'rowMedian'>;
+export type Focus = Pick<FigureRequest, 'condition' | 'prompt' | 'rows' | 'measure' | 'rowMedian' | 'part'>;
 
 export interface Report {
   name: string;

@@ -9,5 +9,6 @@ export type { TerminalOptions } from './layout.ts';
 export { type ModelListing, renderModels } from './models.ts';
 export { type PatchText, renderPatch } from './patching.ts';
 export { renderPull } from './pull.ts';
+export { renderReport } from './report.ts';
 export { renderStudy } from './study.ts';
 export { renderSummary, type SummaryOptions } from './summary.ts';

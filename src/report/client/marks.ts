@@ -1,0 +1,73 @@
+/**
+ * Marks of the other figures: hover reads what a mark says of itself, a click locks it, arrows go from mark to mark. What a mark says
+ * is in its data attributes.
+ */
+import { html } from '../page/html.ts';
+import { formatValue } from '../terminal/numbers.ts';
+
+/** Attributes that marks have, and the words for them. */
+const names: Readonly<Record<string, string>> = {
+  ...{ condition: 'condition', prompt: 'prompt', step: 'step', hook: 'hook', layer: 'layer', margin: 'margin' },
+  ...{ drift: 'max |Δ|', value: 'value', temperature: 'temperature', steps: 'steps', flips: 'flips', orders: 'orders' },
+  ...{ cached: 'cached', uncached: 'uncached', elements: 'elements', differ: 'differ', relL2: 'rel. L2' },
+};
+const words = new Set(['condition', 'prompt', 'step', 'hook', 'layer', 'steps', 'flips', 'orders']);
+const selector = Object.keys(names)
+  .map((name) => `svg [data-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}]`)
+  .join(',');
+
+/** Make the marks of a drawing readable. @param onRead told of a mark's prompt and step where it has both */
+export function readMarks(
+  drawing: HTMLElement,
+  readout: HTMLElement,
+  onRead: (at: { prompt: string; step: number } | null) => void,
+): void {
+  const marks = [...drawing.querySelectorAll<SVGElement>(selector)];
+  if (marks.length === 0) return;
+  let [at, locked] = [-1, false];
+  const read = (mark: SVGElement | null) => {
+    drawing.querySelector('svg .read')?.classList.remove('read');
+    mark?.classList.add('read');
+    readout.classList.toggle('locked', locked);
+    readout.innerHTML = mark === null ? '' : facts(mark);
+    const { prompt, step } = mark?.dataset ?? {};
+    onRead(prompt !== undefined && step !== undefined ? { prompt, step: Number(step) } : null);
+  };
+  const markOf = ({ target }: Event) => (target instanceof Element ? target.closest<SVGElement>(selector) : null);
+  drawing.addEventListener('pointermove', (event) => {
+    const mark = markOf(event);
+    if (!locked && mark !== null) read(mark);
+  });
+  drawing.addEventListener('pointerleave', () => {
+    if (!locked) read(null);
+  });
+  drawing.addEventListener('click', (event) => {
+    const mark = markOf(event);
+    locked = mark !== null && !(locked && marks.indexOf(mark) === at);
+    at = mark === null ? at : marks.indexOf(mark);
+    read(mark);
+  });
+  drawing.addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const ends = { Home: 0, End: marks.length - 1, Enter: Math.max(0, at) }[event.key];
+    if (event.key === 'Escape') {
+      locked = false;
+      read(null);
+    } else if (step !== undefined || ends !== undefined) {
+      at = ends ?? (at < 0 ? 0 : (at + (step ?? 0) + marks.length) % marks.length);
+      locked = true;
+      read(marks[at]);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+function facts(mark: SVGElement): string {
+  const found = Object.entries(mark.dataset).flatMap(([name, value]) => {
+    if (value === undefined || !(name in names)) return [];
+    const text = words.has(name) || !Number.isFinite(Number(value)) ? value : formatValue(Number(value));
+    return [html`<div><span>${names[name]}</span> <b><bdi>${text}</bdi></b></div>`];
+  });
+  return html`${found}`.toString();
+}
