@@ -16,7 +16,8 @@ import { type Html, html } from '../page/html.ts';
 import { type Focus, figureWidths, pageFigure } from '../page/report.ts';
 import { sections } from '../page/sections.ts';
 import { MapCursor } from './map-cursor.ts';
-import { readMarks } from './marks.ts';
+import { markSelector, readMarks } from './marks.ts';
+import { addTable, mapTable, marksTable } from './tables.ts';
 import { keepView, readView } from './view.ts';
 
 /** Figures of one prompt: the rows that come with a page suffice for them. */
@@ -138,6 +139,7 @@ export class Explorer {
     if (!drawing || !readout) return;
     if (figure.dataset.figure !== 'drift-map') {
       readMarks(drawing, readout, (at) => this.share(at, null));
+      if (drawing.querySelector(markSelector)) addTable(figure, () => marksTable(drawing));
       return;
     }
     const found = await driftMapData(this.run, this.selection);
@@ -150,6 +152,7 @@ export class Explorer {
       this.share(at === null ? null : { prompt, step: at.step }, at?.hook ?? null);
     };
     new MapCursor({ drawing, readout, map, geometry, onMove }, readView());
+    addTable(figure, () => mapTable(map, readView().step));
   }
 
   /** One cursor for all figures: marks of the same prompt and step, and of the same hook, stand out. */

@@ -124,7 +124,7 @@ export class MapCursor {
     readout.classList.toggle('locked', this.locked);
     readout.innerHTML = cell === null ? '' : this.read(cell).toString();
     const found = cell === null ? null : this.strongest(cell);
-    onMove(found);
+    onMove(found === null ? null : { step: found.step, hook: found.hook });
   }
 
   /** Pixels of the page for one of the drawing's. */

@@ -6,13 +6,13 @@ import { html } from '../page/html.ts';
 import { formatValue } from '../terminal/numbers.ts';
 
 /** Attributes that marks have, and the words for them. */
-const names: Readonly<Record<string, string>> = {
+export const markNames: Readonly<Record<string, string>> = {
   ...{ condition: 'condition', prompt: 'prompt', step: 'step', hook: 'hook', layer: 'layer', margin: 'margin' },
   ...{ drift: 'max |Δ|', value: 'value', temperature: 'temperature', steps: 'steps', flips: 'flips', orders: 'orders' },
   ...{ cached: 'cached', uncached: 'uncached', elements: 'elements', differ: 'differ', relL2: 'rel. L2' },
 };
 const words = new Set(['condition', 'prompt', 'step', 'hook', 'layer', 'steps', 'flips', 'orders']);
-const selector = Object.keys(names)
+export const markSelector = Object.keys(markNames)
   .map((name) => `svg [data-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}]`)
   .join(',');
 
@@ -22,7 +22,7 @@ export function readMarks(
   readout: HTMLElement,
   onRead: (at: { prompt: string; step: number } | null) => void,
 ): void {
-  const marks = [...drawing.querySelectorAll<SVGElement>(selector)];
+  const marks = [...drawing.querySelectorAll<SVGElement>(markSelector)];
   if (marks.length === 0) return;
   let [at, locked] = [-1, false];
   const read = (mark: SVGElement | null) => {
@@ -33,7 +33,7 @@ export function readMarks(
     const { prompt, step } = mark?.dataset ?? {};
     onRead(prompt !== undefined && step !== undefined ? { prompt, step: Number(step) } : null);
   };
-  const markOf = ({ target }: Event) => (target instanceof Element ? target.closest<SVGElement>(selector) : null);
+  const markOf = ({ target }: Event) => (target instanceof Element ? target.closest<SVGElement>(markSelector) : null);
   drawing.addEventListener('pointermove', (event) => {
     const mark = markOf(event);
     if (!locked && mark !== null) read(mark);
@@ -65,9 +65,9 @@ export function readMarks(
 
 function facts(mark: SVGElement): string {
   const found = Object.entries(mark.dataset).flatMap(([name, value]) => {
-    if (value === undefined || !(name in names)) return [];
+    if (value === undefined || !(name in markNames)) return [];
     const text = words.has(name) || !Number.isFinite(Number(value)) ? value : formatValue(Number(value));
-    return [html`<div><span>${names[name]}</span> <b><bdi>${text}</bdi></b></div>`];
+    return [html`<div><span>${markNames[name]}</span> <b><bdi>${text}</bdi></b></div>`];
   });
   return html`${found}`.toString();
 }

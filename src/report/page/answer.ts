@@ -8,7 +8,7 @@ import type { RunGate } from '../data/gates.ts';
 import type { FactorCell, TwoByTwoData } from '../data/two-by-two.ts';
 import { hookLabel } from '../figures/map-grid.ts';
 import { formatCount, formatCounted, formatShare, formatValue } from '../terminal/numbers.ts';
-import { stepRate, textRate } from '../terminal/tokens.ts';
+import { stepRate, textRate } from '../terminal/rates.ts';
 import { type Html, html } from './html.ts';
 
 /** What the answer is made of. */

@@ -46,9 +46,11 @@ export function figureHtml({ name, width, figure }: DrawnFigure): Html {
     return html`<figure id="${name}" class="${width} missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
 `;
   }
-  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${markup(figure.svg)}</div><div class="readout" aria-live="polite"></div></figure>
+  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${markup(figure.svg)}</div><div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
 `;
 }
+
+const keys = html`<p class="keys">Hover reads a cell; click or <kbd>Enter</kbd> locks it; <kbd>arrows</kbd> move, <kbd>Home</kbd> and <kbd>End</kbd> go to the first and the last step, <kbd>F</kbd> to the next flip; <kbd>1</kbd>–<kbd>9</kbd> choose a condition; <kbd>Esc</kbd> frees.</p>`;
 
 /** What a figure would show, where its rows are missing. */
 const titles: Readonly<Record<string, string>> = {

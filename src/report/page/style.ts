@@ -49,6 +49,18 @@ details{margin:0 0 8px}summary{cursor:pointer;font-size:13px;padding:3px 0}detai
 .command{white-space:pre-wrap;background:${panel};padding:9px 13px;margin:12px 0 14px}
 .facts{display:grid;grid-template-columns:170px minmax(0,1fr);gap:3px 14px;font-size:13px;margin:0 0 28px}.facts dt{color:${ink3}}.facts dd{margin:0;overflow-wrap:anywhere}
 .not-evidence .figures{opacity:.45;filter:grayscale(1)}.not-evidence .title::before{content:'not evidence: ';color:${variable('bad')}}
+.keys{font-size:12.5px;color:${ink3};margin:6px 0 0}.keys kbd{font:inherit;font-weight:600;color:${ink2}}
+.cursor{position:absolute;pointer-events:none;outline:2px solid ${ink};box-shadow:0 0 0 3px ${background},inset 0 0 0 1px ${background}}
+.cursor:not(.locked){outline-width:1.5px}
+.lens{flex-basis:100%;font-family:${mono};font-size:12px;line-height:1.8;color:${ink3}}.lens bdi{padding:1px 3px}
+.lens .flip{color:${ink};font-weight:700}.lens .here{color:${ink};font-weight:700;outline:1.5px solid ${ink}}
+svg .read{stroke:${ink};stroke-width:2.5;paint-order:stroke}svg .shared{stroke:${ink};stroke-width:3;paint-order:stroke}
+svg .thumbnail{cursor:pointer}
+.waiting .drawing{opacity:.5}
+.rows{margin:6px 0 0;font-size:12.5px;color:${ink3}}.rows summary{padding:0;font-size:12.5px}.rows .scroll{max-height:320px;overflow:auto;margin-top:6px}.rows table{font-size:12px;width:auto}
+#explorer fieldset{border:1px solid ${rule};border-radius:4px;margin:20px 0 0;padding:6px 14px 12px;display:flex;flex-wrap:wrap;gap:8px 18px;align-items:center;font-size:12.5px;color:${ink2}}
+#explorer legend{padding:0 6px;color:${ink3}}#explorer label{white-space:nowrap}#explorer p{flex-basis:100%;margin:0;color:${ink3}}
+#status{position:fixed;right:16px;bottom:16px;max-width:min(46em,calc(100vw - 32px));background:${panel};color:${ink};border-left:3px solid ${ink};padding:8px 14px;font-size:13px;z-index:2}#status:empty{display:none}
 button,select,input{font:inherit;font-size:12.5px;color:${ink};background:${background};border:1px solid ${rule};border-radius:4px;padding:3px 9px;max-width:100%}
 button{cursor:pointer}button:hover{border-color:${ink3}}
 @media (max-width:820px){
@@ -61,7 +73,7 @@ figure.whole .drawing{overflow-x:auto}figure.whole .drawing svg{max-width:none}
 @media print{
 @page{margin:14mm}
 .page{max-width:none;padding:0}body{font-size:10pt}
-#tools,#explorer{display:none}figure,tr,.card{break-inside:avoid}section{break-inside:auto}h2{break-after:avoid}
+#tools,#explorer,#status,.keys,.rows:not([open]){display:none}figure,tr,.card{break-inside:avoid}section{break-inside:auto}h2{break-after:avoid}
 .drawing svg{max-width:100%!important}a.card{text-decoration:none}details>*{display:block}
 }
 `;

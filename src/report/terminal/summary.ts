@@ -8,8 +8,9 @@ import { failedHarnessGates, finish, gateFailure, gateLines } from './gates.ts';
 import { displayWidth, flow, type TerminalOptions, wrap } from './layout.ts';
 import { marks } from './marks.ts';
 import { formatCount, formatCounted, formatShare } from './numbers.ts';
+import { textRate } from './rates.ts';
 import { runLines } from './run-line.ts';
-import { textRate, tokenLines } from './tokens.ts';
+import { tokenLines } from './tokens.ts';
 
 export interface SummaryOptions extends TerminalOptions {
   /** Where the run's files are; null if nothing was written. */

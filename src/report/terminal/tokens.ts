@@ -1,8 +1,8 @@
 /** What reached the text: flip rates with intervals, texts that part, distances of the logits, the widest flips. */
 import type { DivergenceSummary, FlipRow } from '../../divergence/summary.ts';
-import { rateInterval } from '../../numerics/rate-interval.ts';
 import { padLeft, padRight, visible } from './layout.ts';
-import { formatCount, formatPercent, formatValue } from './numbers.ts';
+import { formatCount, formatValue } from './numbers.ts';
+import { stepRate, textRate } from './rates.ts';
 
 /** The `Tokens` block. */
 export function tokenLines(summary: DivergenceSummary): string[] {
@@ -25,20 +25,6 @@ export function tokenLines(summary: DivergenceSummary): string[] {
     logitsLine(summary),
     ...flipTable(summary),
   ];
-}
-
-/** Rate and interval of texts that part: `25 % [14–40 %]`; `[0–9 %]` for none. */
-export function textRate(count: number, n: number): string {
-  if (n === 0) return '';
-  const { low, high } = rateInterval(count, n);
-  const range = `[${formatPercent(low, n)}–${formatPercent(high, n)} %]`;
-  return count === 0 ? range : `${formatPercent(count / n, n)} % ${range}`;
-}
-
-/** Rate of flips per step; for none the rule of three, because `0 %` would claim too much. */
-export function stepRate(count: number, n: number): string {
-  if (n === 0) return '';
-  return count === 0 ? `< ${formatPercent(Math.min(1, 3 / n), n)} % (3/n)` : textRate(count, n);
 }
 
 function firstSteps(ascending: readonly number[]): string {
