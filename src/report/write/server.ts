@@ -74,8 +74,14 @@ function answer(request: IncomingMessage, response: ServerResponse, served: Serv
     response.end();
   };
   const names = ['127.0.0.1', 'localhost'].map((name) => `${name}:${portOf(server)}`);
-  if (!names.includes(request.headers.host ?? '')) return refuse(403);
-  if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(405);
+  if (!names.includes(request.headers.host ?? '')) {
+    refuse(403);
+    return;
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    refuse(405);
+    return;
+  }
   const path = (request.url ?? '/').split('?')[0];
   const send = (type: string, body: string) => {
     const bytes = Buffer.from(body);
@@ -83,16 +89,20 @@ function answer(request: IncomingMessage, response: ServerResponse, served: Serv
     response.writeHead(200, { ...headers, 'x-content-type-options': 'nosniff' });
     response.end(request.method === 'HEAD' ? undefined : bytes);
   };
-  if (path === '/') return send('text/html; charset=utf-8', page);
+  if (path === '/') {
+    send('text/html; charset=utf-8', page);
+    return;
+  }
   if (path === '/files.json') {
     const list = [...files].map(([each, size]) => ({ path: each, size }));
-    return send('application/json', JSON.stringify({ name: run.name, files: list }));
+    send('application/json', JSON.stringify({ name: run.name, files: list }));
+    return;
   }
   const name = path.startsWith('/run/') ? path.slice('/run/'.length) : '';
   const size = files.get(name);
   // Only names of the list are files: no path leaves the run's folder.
-  if (size === undefined) return refuse(404);
-  sendFile(request, response, join(folder, name), size);
+  if (size === undefined) refuse(404);
+  else sendFile(request, response, join(folder, name), size);
 }
 
 function sendFile(request: IncomingMessage, response: ServerResponse, path: string, size: number): void {
