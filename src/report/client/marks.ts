@@ -7,11 +7,19 @@ import { formatValue } from '../terminal/numbers.ts';
 
 /** Attributes that marks have, and the words for them. */
 export const markNames: Readonly<Record<string, string>> = {
-  ...{ condition: 'condition', prompt: 'prompt', step: 'step', hook: 'hook', layer: 'layer', margin: 'margin' },
+  ...{
+    condition: 'condition',
+    prompt: 'prompt',
+    step: 'step',
+    hook: 'hook',
+    layer: 'layer',
+    part: 'part',
+    margin: 'margin',
+  },
   ...{ drift: 'max |Δ|', value: 'value', temperature: 'temperature', steps: 'steps', flips: 'flips', orders: 'orders' },
   ...{ cached: 'cached', uncached: 'uncached', elements: 'elements', differ: 'differ', relL2: 'rel. L2' },
 };
-const words = new Set(['condition', 'prompt', 'step', 'hook', 'layer', 'steps', 'flips', 'orders']);
+const words = new Set(['condition', 'prompt', 'step', 'hook', 'layer', 'part', 'part', 'steps', 'flips', 'orders']);
 export const markSelector = Object.keys(markNames)
   .map((name) => `svg [data-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}]`)
   .join(',');

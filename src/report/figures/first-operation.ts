@@ -59,8 +59,8 @@ function panel(found: FirstStep, name: string, width: number, scale: Scale, them
     .map(({ relL2 }, i) => (finite[i] ? `${i > 0 && finite[i - 1] ? 'L' : 'M'}${x(i)} ${y(relL2)}` : ''))
     .join('');
   const dots = operations.map((operation, i) => {
-    const { state, relL2, hook } = operation;
-    const data = `data-hook="${escapeXml(hook)}"`;
+    const { state, relL2, hook, differ, elements } = operation;
+    const data = `data-hook="${escapeXml(hook)}" data-rel-l2="${relL2}" data-differ="${differ}" data-elements="${elements}"`;
     if (state === cellStates.zero)
       return `<path ${data} class="zero" d="${shapePath('circle', x(i), middle, 2.2)}" fill="${theme.ink3}"/>`;
     if (state === cellStates.finite)

@@ -93,7 +93,7 @@ function panel({ layers }: ConditionDrift, name: string, width: number, scale: S
     const marks = own.map((value, i) =>
       Number.isNaN(value)
         ? text(x(i), area.top + 2, '×', theme.bad, 'class="odd" font-size="13" font-weight="700" text-anchor="middle"')
-        : `<path class="${part}" data-layer="${layers[i].layer}" d="${shapePath(shape, x(i) + (value === 0 ? beside[part] : 0), y(value), size)}" fill="${color(theme)}"/>`,
+        : `<path class="${part}" data-layer="${layers[i].layer}" data-part="${part}" data-value="${value}" d="${shapePath(shape, x(i) + (value === 0 ? beside[part] : 0), y(value), size)}" fill="${color(theme)}"/>`,
     );
     return `${path === '' ? '' : `<path d="${path}" fill="none" stroke="${color(theme)}" stroke-width="1.8"/>`}${marks.join('')}`;
   });

@@ -96,7 +96,7 @@ function panelParts(panel: OraclePanel, width: number, theme: Theme): string[] {
       prompts.map(({ prompt, cached, uncached }) => ({
         x: uncached > 0 ? x(uncached) : left + strip / 2,
         y: cached > 0 ? y(cached) : below + strip / 2,
-        data: `data-prompt="${escapeXml(prompt)}"`,
+        data: `data-prompt="${escapeXml(prompt)}" data-cached="${cached}" data-uncached="${uncached}"`,
       })),
       2.4,
       `fill="${theme.cached}" fill-opacity="0.6"`,
@@ -112,14 +112,22 @@ function equalScales([low, high]: readonly [number, number], plot: Area) {
   const [from, to] = [low / pad, high * pad];
   const share = (value: number) => Math.log(value / from) / Math.log(to / from);
   const decades: Scale = logarithmic([from, to], [0, 1], 4);
-  const fine = [1, 2, 5].flatMap((lead) =>
-    Array.from({ length: 40 }, (_, i) => Number(`${lead}e${Math.floor(Math.log10(from)) + i}`)),
-  );
+  const within = (leads: readonly number[]) =>
+    leads
+      .flatMap((lead) => Array.from({ length: 40 }, (_, i) => Number(`${lead}e${Math.floor(Math.log10(from)) + i}`)))
+      .sort((a, b) => a - b);
+  const [fine, finest] = [within([1, 2, 5]), within([1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9])];
   const inside = (ticks: readonly number[]) => ticks.filter((tick) => tick >= from && tick <= to);
-  const ticks = inside(decades.ticks).length >= 3 ? inside(decades.ticks) : inside(fine).sort((a, b) => a - b);
+  const ticks = [decades.ticks, fine, finest].map(inside).find((found, i) => found.length >= [3, 2, 0][i]) ?? [];
   return {
     x: (value: number) => plot.x + share(value) * plot.width,
     y: (value: number) => plot.y + plot.height - share(value) * plot.height,
-    ticks: ticks.slice(0, 4),
+    ticks: spaced(ticks, 4),
   };
+}
+
+/** At most so many ticks, evenly taken. */
+function spaced(ticks: readonly number[], most: number): number[] {
+  const every = Math.ceil(ticks.length / most);
+  return ticks.filter((_, i) => i % every === 0);
 }

@@ -34,16 +34,19 @@ function cardHtml({ question, answer, evidence, figure }: Card): Html {
 
 function sectionHtml({ definition, figures }: DrawnSection, number: number): Html {
   const { id, question, about } = definition;
+  // What the run has comes first; what it has not is a line each.
+  const missing = ({ figure }: DrawnFigure) => isMissing(figure);
+  const ordered = [...figures.filter((each) => !missing(each)), ...figures.filter(missing)];
   return html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title"><span class="number">${number}</span>${question}</h2>
 <p class="about">${about}</p>
-<div class="figures">${figures.map((drawn) => figureHtml(drawn))}</div></section>
+<div class="figures">${ordered.map((drawn) => figureHtml(drawn))}</div></section>
 `;
 }
 
 /** A figure with its finding, what is drawn, and a place for what the pointer reads; or what is missing. */
 export function figureHtml({ name, width, figure }: DrawnFigure): Html {
   if (isMissing(figure)) {
-    return html`<figure id="${name}" class="${width} missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
+    return html`<figure id="${name}" class="whole missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
 `;
   }
   return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${markup(figure.svg)}</div><div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
