@@ -88,7 +88,10 @@ export async function runOfExcerpt(text: string): Promise<RunTables> {
     batches: async function* (table) {
       yield* tables.get(`${table}.arrow`)?.batches ?? [];
     },
-    json: async (file) => (file in excerpt.texts ? JSON.parse(excerpt.texts[file]) : null),
+    json: async (file) => {
+      const text = excerpt.texts[`${file}.json`];
+      return text === undefined ? null : JSON.parse(text);
+    },
   };
 }
 

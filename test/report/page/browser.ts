@@ -3,10 +3,16 @@ import { existsSync } from 'node:fs';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll } from 'vitest';
 
-const candidates = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/usr/bin/google-chrome-stable'];
+const candidates = [
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/usr/bin/google-chrome-stable',
+];
 
 /** Path of a Chromium: KVLENS_CHROMIUM, else where systems put it; null for none. */
-export const chromiumPath = [process.env.KVLENS_CHROMIUM, ...candidates].find((path) => path && existsSync(path)) ?? null;
+export const chromiumPath =
+  [process.env.KVLENS_CHROMIUM, ...candidates].find((path) => path && existsSync(path)) ?? null;
 if (chromiumPath === null) console.log('skipped: tests of the page need Chromium (Debian: apt install chromium)');
 
 let browser: Browser | undefined;

@@ -1,0 +1,231 @@
+/** The page in a browser: it loads from the disk alone, reads as it should, and shows what is in files as text. */
+import { cpSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Columns } from '../../../src/report/data/columns.ts';
+import { openRunFolder } from '../../../src/report/data/run-folder.ts';
+import { formatCount } from '../../../src/report/terminal/numbers.ts';
+import { writeReport } from '../../../src/report/write/report-file.ts';
+import { ensureBuilt } from '../../cli/kvlens.ts';
+import { temporaryFolder } from '../../store/folder.ts';
+import { mapRows, tablesOfRows } from '../tables-of-rows.ts';
+import { chromiumPath, openPage } from './browser.ts';
+
+const drift = 'notebooks/runs/drift';
+const folder = temporaryFolder();
+const address = pathToFileURL(join(folder, 'report.html')).href;
+
+beforeAll(async () => {
+  ensureBuilt();
+  await writeReport(openRunFolder(drift), join(folder, 'report.html'));
+});
+
+/** Scroll a figure into view and give the place of a cell of its map, by shares of the drawing. */
+async function placeOf(page: Page, x: number, y: number) {
+  await page.evaluate(`document.querySelector('#drift-map .drawing').scrollIntoView({ behavior: 'instant' })`);
+  const box = await page.locator('#drift-map .drawing svg').boundingBox();
+  if (!box) throw new Error('no map');
+  return { x: box.x + box.width * x, y: box.y + box.height * y };
+}
+
+/** Values of one row of layers.arrow, read without the page. */
+async function rowOf(step: number, hook: string) {
+  for await (const batch of openRunFolder(drift).batches('layers')) {
+    const columns = new Columns('layers', batch);
+    const [ofStep, ofHook] = [columns.required('step'), columns.texts('hook')];
+    const [differ, elements, ulp] = ['n_differ', 'n_elements', 'max_ulp'].map((name) => columns.required(name));
+    for (let row = 0; row < batch.numRows; row++)
+      if (ofStep(row) === step && ofHook(row) === hook)
+        return { differ: differ(row), elements: elements(row), ulp: ulp(row) };
+  }
+  throw new Error(`no row of ${hook} at step ${step}`);
+}
+
+const facts = (page: Page, figure = 'drift-map') => page.locator(`#${figure} .readout`).innerText();
+
+describe.skipIf(chromiumPath === null)('the page', () => {
+  test.each(['light', 'dark'] as const)(
+    'loads from the disk without a request, and every figure is drawn (%s)',
+    async (theme) => {
+      const { page, problems, requests } = await openPage(address, { theme });
+      expect(problems).toEqual([]);
+      expect(requests.filter((each) => !each.startsWith('data:'))).toEqual([address]);
+      const drawn = await page.locator('figure[data-figure]:not(.missing)').evaluateAll((figures) =>
+        figures.map((figure) => {
+          const box = figure.querySelector('svg')?.getBoundingClientRect();
+          return { name: figure.id, visible: (box?.width ?? 0) > 100 && (box?.height ?? 0) > 40 };
+        }),
+      );
+      const expected = ['drift-map', 'first-operation', 'inherited-added', 'margin-drift', 'survival', 'oracle'];
+      expect(drawn.map(({ name }) => name)).toEqual(expect.arrayContaining(expected));
+      expect(drawn.filter(({ visible }) => !visible)).toEqual([]);
+      const background = await page.evaluate('getComputedStyle(document.body).backgroundColor');
+      expect(background).toBe(theme === 'light' ? 'rgb(253, 253, 251)' : 'rgb(19, 22, 25)');
+      // Of the two images of a map's pixels one is shown.
+      expect(await page.locator('#drift-map image:visible').count()).toBe(1);
+      const kept = process.env.KVLENS_SCREENSHOTS;
+      if (kept) await page.screenshot({ path: join(kept, `report-${theme}.png`), fullPage: true });
+    },
+  );
+
+  test('hover reads the value of the row it names, a click locks it, Escape frees it', async () => {
+    const { page, problems } = await openPage(address);
+    const place = await placeOf(page, 0.8, 0.5);
+    await page.mouse.move(place.x, place.y);
+    const text = await facts(page);
+    const [, step, hook] = /step = (\d+), hook = (\S+)/.exec(text) ?? [];
+    const row = await rowOf(Number(step), hook);
+    expect(row.differ).toBeGreaterThan(0);
+    expect(text).toContain(`${formatCount(row.differ)} of ${formatCount(row.elements)} elements`);
+    expect(text).toContain(`max ulp ${formatCount(row.ulp)}`);
+    await page.mouse.click(place.x, place.y);
+    const other = await placeOf(page, 0.3, 0.3);
+    await page.mouse.move(other.x, other.y);
+    expect(await facts(page)).toBe(text);
+    await page.keyboard.press('Escape');
+    expect(await facts(page)).toBe('');
+    await page.mouse.move(other.x + 1, other.y);
+    expect(await facts(page)).not.toBe('');
+    expect(problems).toEqual([]);
+  });
+
+  test('the keyboard moves the cursor cell by cell, and the address keeps it', async () => {
+    const { page } = await openPage(address);
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('End');
+    const last = /step = (\d+)/.exec(await facts(page))?.[1];
+    expect(Number(last)).toBe(56);
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('ArrowUp');
+    const text = await facts(page);
+    expect(text).toContain('step = 55, hook = ln_final.hook_normalized');
+    const again = await openPage(page.url());
+    expect(await facts(again.page)).toBe(text);
+    await page.keyboard.press('Home');
+    expect(await facts(page)).toContain('step = 1,');
+  });
+
+  test('marks of other figures are read by pointer and by arrows, and show the cursor they share', async () => {
+    const { page } = await openPage(address);
+    await page.locator('#margin-drift .drawing').focus();
+    await page.keyboard.press('ArrowRight');
+    const text = await facts(page, 'margin-drift');
+    expect(text).toMatch(/prompt .*\n?.*step \d+/s);
+    const step = /step (\d+)/.exec(text)?.[1];
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('End');
+    const shared = await page
+      .locator('#margin-drift svg .shared')
+      .evaluateAll((marks) => marks.map((mark) => mark.getAttribute('data-step')));
+    expect(new Set(shared)).toEqual(new Set(['56']));
+    expect(step).toBeDefined();
+  });
+
+  test('filters cut the map to layers, steps and hooks, and change what its colour says', async () => {
+    const { page, problems } = await openPage(address);
+    const subtitle = () => page.locator('#drift-map .subtitle').innerText();
+    await page.fill('#explorer input[name=steps]', '30–40');
+    await page.press('#explorer input[name=steps]', 'Enter');
+    await expect.poll(subtitle).toContain('11 steps');
+    await page.fill('#explorer input[name=layers]', '2');
+    await page.press('#explorer input[name=layers]', 'Enter');
+    await expect.poll(subtitle).toContain('11 steps, 7 rows');
+    await page.fill('#explorer input[name=hooks]', 'blocks.*.hook_mlp_out,logits');
+    await page.press('#explorer input[name=hooks]', 'Enter');
+    await expect.poll(subtitle).toContain('11 steps, 2 rows');
+    await page.selectOption('#explorer select[name=measure]', 'bits');
+    await expect.poll(subtitle).toContain('share of elements whose bits differ');
+    await page.locator('#drift-map details.rows summary').click();
+    await expect.poll(() => page.locator('#drift-map details.rows tbody tr').count()).toBe(2);
+    expect(problems).toEqual([]);
+  });
+
+  test('the theme changes by its button and is kept in the address', async () => {
+    const { page } = await openPage(address);
+    await page.click('#theme');
+    expect(await page.evaluate('document.documentElement.dataset.theme')).toBe('dark');
+    expect(page.url()).toContain('theme=dark');
+    const again = await openPage(page.url());
+    expect(await again.page.evaluate('document.documentElement.dataset.theme')).toBe('dark');
+  });
+
+  test('a folder that is opened takes the place of the run, or stands beside it', async () => {
+    const run = join(temporaryFolder(), 'another');
+    mkdirSync(run);
+    cpSync('notebooks/runs/study', run, { recursive: true });
+    const { page, problems, requests } = await openPage(address);
+    const first = await page.locator('h1').innerText();
+    await page.click('#compare-with', { noWaitAfter: true });
+    await page.setInputFiles('#folder', run);
+    await page.waitForSelector('#compare figure');
+    const answers = await page.locator('#compare tbody').first().innerText();
+    expect(answers).toContain('Same tokens?');
+    expect(await page.locator('#compare').innerText()).toContain('another');
+    await page.click('#open', { noWaitAfter: true });
+    await page.setInputFiles('#folder', run);
+    await page.waitForSelector('html[data-opened=another]');
+    expect(await page.locator('h1').innerText()).not.toBe(first);
+    expect(await page.locator('#verdict-table svg').count()).toBe(1);
+    expect(problems).toEqual([]);
+    expect(requests.filter((each) => !/^(data|blob):/.test(each))).toEqual([address]);
+  });
+
+  test('a folder that holds no run is refused in one line', async () => {
+    const { page } = await openPage(address);
+    await page.click('#open', { noWaitAfter: true });
+    await page.setInputFiles('#folder', 'test/report/figures');
+    await expect.poll(() => page.locator('#status').innerText()).toContain('no manifest.json');
+  });
+
+  test('text of a run is text: no markup of it acts, and no direction of it turns what stands beside it', async () => {
+    const evil = '"><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>';
+    const hooks = [
+      { hook: `blocks.0.${evil}`, kind: evil, layer: 0, rel: [0, 0.01, 0.02] },
+      { hook: 'logits', kind: 'logits', layer: 1, rel: [0, 0.01, 0.02] },
+    ];
+    const rows = mapRows(hooks, { condition: evil, prompt: `\u202e${evil}` });
+    const named = rows.conditions.map((row) => ({ ...row, model: evil, kernels: evil, precision: evil }));
+    const vocab = [{ id: 0, string: '</script><script>window.pwned=1</script>', bytes: null, model: evil }];
+    const tables = tablesOfRows({ ...rows, conditions: named, vocab });
+    const manifest = {
+      schemaVersion: 1,
+      identity: { command: 'diverge', model: evil },
+      provenance: { command: ['kvlens', evil], rows: {} },
+    };
+    const gates = [
+      { name: evil, class: 'harness', passed: true, status: 'passed', measured: evil, required: evil, scope: evil },
+    ];
+    const run = {
+      ...tables,
+      name: evil,
+      json: async (name: string) => (name === 'manifest' ? manifest : name === 'controls' ? { gates } : null),
+    };
+    const path = join(temporaryFolder(), 'report.html');
+    await writeReport(run, path);
+    const { page, problems, requests } = await openPage(pathToFileURL(path).href);
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('End');
+    expect(await page.evaluate(`'pwned' in window`)).toBe(false);
+    expect(await page.locator('img').count()).toBe(0);
+    expect(await page.locator('.command').innerText()).toContain('<script>window.pwned=1</script>');
+    expect(await page.locator('#gates tbody th').innerText()).toBe(evil);
+    expect(await page.locator('svg text', { hasText: '\u202e' }).count()).toBe(0);
+    expect(problems).toEqual([]);
+    expect(requests.filter((each) => !each.startsWith('data:'))).toEqual([pathToFileURL(path).href]);
+  });
+
+  test('on paper the tools are gone and the figures are whole', async () => {
+    const { page } = await openPage(address);
+    await page.emulateMedia({ media: 'print' });
+    expect(await page.locator('#explorer').isVisible()).toBe(false);
+    expect(await page.locator('#tools').isVisible()).toBe(false);
+    expect(await page.locator('#drift-map svg').isVisible()).toBe(true);
+  });
+
+  test.each([420, 820, 1280])('at %i px nothing is wider than the window', async (width) => {
+    const { page } = await openPage(address, { width });
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
+  });
+});
