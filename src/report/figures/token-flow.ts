@@ -53,9 +53,10 @@ interface Placed {
 }
 
 /** Every token at its place, lines broken by the estimated width. */
-function layout({ promptEnd, arms }: TokenFlow, arm: FlowArm, width: number): Placed[] {
+function layout({ promptEnd, promptTokens, arms }: TokenFlow, arm: FlowArm, width: number): Placed[] {
   let [x, line] = [left, 0];
   const all = [
+    ...(promptTokens > Math.min(mostPrompt, promptEnd.length) ? [{ token: null, text: '…' }] : []),
     ...promptEnd.slice(-mostPrompt).map(({ text }) => ({ token: null, text })),
     ...arms[arm].map((token) => ({ token, text: token.text })),
   ];
@@ -133,7 +134,7 @@ function barPanels(data: TokenFlow, step: number, width: number, theme: Theme): 
     return { height: 26, parts: [text(0, 14, missing, theme.ink3, 'font-size="12"')] };
   }
   const most = Math.max(0, ...all.filter(Number.isFinite));
-  const rows = Math.max(...found.map(({ token }) => token.candidates?.length ?? 0)) + 1;
+  const rows = Math.max(...found.map(({ token }) => (token.candidates?.length ?? 0) + (isAmong(token) ? 0 : 1)));
   return {
     height: panelTop + rows * rowHeight + 6,
     parts: found.flatMap(({ arm, token }, i) => [
@@ -144,11 +145,17 @@ function barPanels(data: TokenFlow, step: number, width: number, theme: Theme): 
   };
 }
 
+/** A sampled choice may be none of the candidates. */
+function isAmong({ token, candidates }: FlowToken): boolean {
+  return candidates?.some((candidate) => candidate.token === token) ?? true;
+}
+
 function barParts(
   arm: FlowArm,
-  { step, token, text: chosen, candidates }: FlowToken,
+  flowToken: FlowToken,
   { width, most, theme }: { width: number; most: number; theme: Theme },
 ): string[] {
+  const { step, token, text: chosen, candidates } = flowToken;
   const name = text(
     0,
     13,
@@ -177,8 +184,7 @@ function barParts(
       ),
     ];
   });
-  const among = candidates?.some((candidate) => candidate.token === token) ?? true;
-  const note = among
+  const note = isAmong(flowToken)
     ? []
     : [
         text(
