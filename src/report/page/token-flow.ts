@@ -74,7 +74,7 @@ function tokenHtml(
     ...(step === flip ? ['kvl-flip'] : step > flip ? ['kvl-after'] : []),
     ...(again === null ? [] : ['kvl-again']),
   ].join(' ');
-  return html`<bdi><span class="${look}" data-step="${step}" data-arm="${arm}" data-again="${again ?? ''}" tabindex="${step === focus ? 0 : -1}">${shownToken(text)}</span></bdi><wbr>`;
+  return html`<bdi><span class="${look}" data-step="${step}" data-arm="${arm}" data-again="${again ?? ''}" tabindex="${step === focus && arm === flowArms[0] ? 0 : -1}">${shownToken(text)}</span></bdi><wbr>`;
 }
 
 /** Style of the above, of the variables that the figures use. */
