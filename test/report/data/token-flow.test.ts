@@ -34,6 +34,9 @@ describe('texts', () => {
     expect(again(data, 'cached')).toEqual([5, 6, 7, 8, 9, 10].map((step) => [step, step - 1]));
     const short = await read({ uncached: words('a b red x y . q'), cached: words('a b big z x y . r') });
     expect(again(short, 'uncached')).toEqual([3, 4, 5].map((step) => [step, step + 1]));
+    // The token that differs is not a later one: with it, red b c would be a run.
+    const atFlip = await read({ uncached: words('a red b c x'), cached: words('a big red b c') });
+    expect(again(atFlip, 'uncached')).toEqual([]);
     const none = await read({ uncached: words('a red x y . x'), cached: words('a big x y , .') });
     expect([...again(none, 'uncached'), ...again(none, 'cached')]).toEqual([]);
   });

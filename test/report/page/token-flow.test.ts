@@ -148,7 +148,9 @@ describe('candidates', () => {
       /cached, token 4<\/p><table[\s\S]*<p>chosen: <bdi class="kvl-token">␣z<\/bdi> #9, none of these<\/p>$/,
     );
     expect(String(candidatesAt('cached', { ...token, candidates: [candidate('z', 1, 9)] }))).not.toContain('chosen:');
-    expect(String(candidatesAt('uncached', { ...token, candidates: null }))).toMatch(/no candidates of this step/);
+    expect(String(candidatesAt('uncached', { ...token, candidates: null }))).toMatch(
+      /token 4<\/p><p>no candidates of this step in candidates.arrow<\/p>$/,
+    );
   });
 });
 
