@@ -22,7 +22,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 WRITERS = {
-    **dict.fromkeys(("layers", "steps"), "kvlens diverge and kvlens study write"),
+    **dict.fromkeys(("candidates", "layers", "steps"), "kvlens diverge and kvlens study write"),
     **dict.fromkeys(("patches", "attributions", "classes", "places", "gains", "nulls"), "kvlens patch writes"),
     **dict.fromkeys(("answers", "outcomes", "verdicts", "temperatures", "placebo"), "kvlens study writes"),
     "activations": "kvlens diverge --save-activations and kvlens capture write",

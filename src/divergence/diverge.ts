@@ -138,6 +138,7 @@ async function runResident(options: DivergeOptions, hooks: readonly Hook[], star
       strategy,
       hooks: hooks.map((hook) => hook.name).join(),
       mode: options.mode,
+      candidates: 'all',
       decodeRows: options.decodeRows,
       maxNewTokens: options.maxNewTokens,
       threads: options.threads,

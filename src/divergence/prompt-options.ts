@@ -42,6 +42,11 @@ export interface PromptRunOptions {
   stop?: readonly string[];
   /** Hand the uncached arm's logits over with the result. Default false. */
   keepLogits?: boolean;
+  /**
+   * Free-running steps whose candidates are kept: `all`, or that at which the arms' choices first differ, if any (`flip`).
+   * Default `none`.
+   */
+  candidates?: 'all' | 'flip' | 'none';
   /** Measure order-matched decoding as an arm of its own. Default false. */
   orderMatched?: boolean;
   /** Whether the cached arm draws the uncached arm's random numbers (default) or its own. */

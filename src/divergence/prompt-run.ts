@@ -9,13 +9,14 @@ import type { FloatArray } from '../model/arrays.ts';
 import { captureNothing } from '../model/executor.ts';
 import { forwardBytes, mostForwardBytes } from '../model/forward-rows.ts';
 import type { StopReason } from '../study/unit/unit-summary.ts';
+import { CandidateRows } from './candidates.ts';
 import { Choices, type Decisions } from './choices.ts';
 import { addNonfinite, HookSteps } from './hook-steps.ts';
 import { flipRateBound, totalVariationAt } from './metrics/logits.ts';
 import { OrderMatchedCount } from './order-matched.ts';
 import { type ChooseToken, goOn, runOrderMatched, type Text } from './own-text.ts';
 import type { PromptInput, PromptPlan, PromptRunOptions } from './prompt-options.ts';
-import type { PromptResult, StepRecord } from './rows.ts';
+import type { CandidateRecord, PromptResult, StepRecord } from './rows.ts';
 import { spotCheck, spotCheckForward } from './spot-check.ts';
 import { stepRecord } from './step-record.ts';
 import { TextEnd } from './text-end.ts';
@@ -61,6 +62,7 @@ export class PromptRun {
   private forced: number[] = [];
   private uncachedLogits: readonly FloatArray[] = [];
   private freeRunningSteps: StepRecord[] = [];
+  private candidates: readonly CandidateRecord[] = [];
   private stop: StopReason = 'limit';
   /** Texts of the arms that part from the uncached one. */
   private cachedText: Text | null = null;
@@ -142,6 +144,7 @@ export class PromptRun {
       steps: [...(onlyFree ? [] : this.forcedSteps()), ...this.freeRunningSteps],
       ...found,
       layers: onlyFree ? [] : found.layers,
+      candidates: [...this.candidates],
       tokensCached: cachedText?.tokens ?? [...tokensUncached],
       tokensUncached,
       stops: { cached: cachedText?.stop ?? stop, uncached: stop },
@@ -225,12 +228,17 @@ export class PromptRun {
   }
 
   /** The cached arm on its own tokens: the teacher-forced rows up to the first flip, its own continuation after it. */
-  private async freeRunning({ cached, uncachedLogits }: Arms): Promise<void> {
+  private async freeRunning({ cached, cachedLogits, uncachedLogits }: Arms): Promise<void> {
     const { prompt, forced } = this;
     const shared = this.forcedSteps();
     const flip = shared.findIndex((row) => row.flip);
     const common = flip < 0 ? shared : shared.slice(0, flip + 1);
     this.freeRunningSteps = common.map((row) => ({ ...row, protocol: 'free-running' }));
+    const rows = new CandidateRows(this.options.candidates ?? 'none', flip);
+    // The uncached arm's own text is the forced one, to its end.
+    for (const { step, tokenUncached } of shared) rows.add(step, 'uncached', uncachedLogits[step], tokenUncached);
+    for (const { step, tokenCached } of common) rows.add(step, 'cached', cachedLogits[step], tokenCached);
+    this.candidates = rows.found;
     if (flip < 0) return;
 
     const length = prompt.tokens.length + flip;
@@ -238,6 +246,7 @@ export class PromptRun {
     const { compute } = this.options.executor;
     const choose: ChooseToken = (logits, step, position) => {
       const decision = this.choices.of('cached', logits, step);
+      rows.add(step, 'cached', logits, decision.token);
       const other = uncachedLogits[step];
       if (other) {
         const decisions = { cached: decision, uncached: this.choices.of('uncached', other, step) };
@@ -248,6 +257,7 @@ export class PromptRun {
     };
     const arm = cached.fork(this.capacity, length);
     this.cachedText = await goOn(arm, own, prompt.tokens.length, { end: this.end, choose });
+    this.candidates = rows.found;
   }
 
   /** Rows of the teacher-forced steps that have logits. */

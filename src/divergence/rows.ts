@@ -3,6 +3,8 @@ import type { ActivationRecord } from '../model/activation-rows.ts';
 import type { FloatArray } from '../model/arrays.ts';
 import type { StorageType } from '../numerics/types.ts';
 import type { StopReason, TemperatureSums } from '../study/unit/unit-summary.ts';
+import type { Candidates } from './candidates.ts';
+import type { Decisions } from './choices.ts';
 import type { LogitsComparison } from './metrics/logits.ts';
 import type { RowStatistics } from './metrics/row-comparison.ts';
 import type { OrderMatched } from './order-matched.ts';
@@ -44,6 +46,14 @@ export interface ArmDrift {
   uncached: number;
 }
 
+/** One row of candidates.arrow without the run's condition and prompt. */
+export interface CandidateRecord extends Candidates {
+  step: number;
+  arm: keyof Decisions;
+  /** The arm's choice; where it samples, not always a candidate. */
+  token: number;
+}
+
 /** One row of layers.arrow without the run's condition and prompt. */
 export interface LayerRecord {
   step: number;
@@ -76,6 +86,8 @@ export interface PromptResult {
   prompt: string;
   steps: StepRecord[];
   layers: LayerRecord[];
+  /** Of the free-running steps that were asked for; by step, then cached before uncached. */
+  candidates: CandidateRecord[];
   activations: ArmActivation[];
   /** New tokens of each arm; free-running, or the forced continuation. */
   tokensCached: number[];

@@ -2,16 +2,17 @@
 import { type Hook, hookDefinitions, modelHooks } from '../graph/hooks.ts';
 import type { TableWriter } from '../store/arrow-writer.ts';
 import type { UnitRow } from '../store/row-values.ts';
-import type { LayerRecord, PromptResult, StepRecord } from './rows.ts';
+import type { CandidateRecord, LayerRecord, PromptResult, StepRecord } from './rows.ts';
 import type { RunSubject } from './run-subject.ts';
 import { SharedTables } from './shared-tables.ts';
 
 const dtypes = ['f16', 'bf16', 'f32', 'f64'];
 const protocols = ['teacher-forced', 'free-running'];
 
-/** Writes steps and layers beside the tables every run has. */
+/** Writes steps, candidates and layers beside the tables every run has. */
 export class RunTables extends SharedTables {
   private readonly steps: TableWriter<'steps'>;
+  private readonly candidates: TableWriter<'candidates'>;
   private readonly layers: TableWriter<'layers'>;
 
   constructor(subject: RunSubject, identity: unknown, hooks: readonly Hook[]) {
@@ -20,6 +21,7 @@ export class RunTables extends SharedTables {
     const keys = { condition: [this.condition], prompt: subject.prompts.map(({ id }) => id), protocol: protocols };
     const kinds = hookDefinitions.map(({ kind }) => kind);
     this.steps = subject.run.table('steps', identity, keys);
+    this.candidates = subject.run.table('candidates', identity, { ...keys, arm: ['cached', 'uncached'] });
     this.layers = subject.run.table('layers', identity, {
       ...keys,
       hook: modelHooks(subject.checkpoint.config).map(({ name }) => name),
@@ -27,6 +29,7 @@ export class RunTables extends SharedTables {
       dtype: dtypes,
     });
     this.count('steps', 0);
+    this.count('candidates', 0);
     this.count('layers', 0);
   }
 
@@ -34,9 +37,11 @@ export class RunTables extends SharedTables {
   add(result: PromptResult): void {
     const key = { condition: this.condition, prompt: result.prompt };
     for (const row of result.steps) this.steps.add({ ...key, ...stepColumns(row) });
+    for (const row of result.candidates) this.candidates.add({ ...key, ...candidateColumns(row) });
     for (const row of result.layers) this.layers.add({ ...key, ...layerColumns(row) });
     for (const record of result.activations) this.addActivation(result.prompt, record);
     this.count('steps', result.steps.length);
+    this.count('candidates', result.candidates.length);
     this.count('layers', result.layers.length);
   }
 }
@@ -76,6 +81,11 @@ export function stepColumns(row: StepRecord): UnitRow<'steps'> {
     drift_fp64_cached: row.drift.double?.cached ?? null,
     drift_fp64_uncached: row.drift.double?.uncached ?? null,
   };
+}
+
+/** A row of candidates.arrow without condition and prompt. */
+export function candidateColumns({ step, arm, token, tokens, probabilities }: CandidateRecord): UnitRow<'candidates'> {
+  return { step, arm, token, tokens, probabilities };
 }
 
 /** A row of layers.arrow without condition and prompt. */

@@ -14,6 +14,7 @@ import { recoveryData } from './data/recovery.ts';
 import type { RunTables } from './data/run-tables.ts';
 import { survivalData } from './data/survival.ts';
 import { temperatureData } from './data/temperature.ts';
+import { tokenFlowData } from './data/token-flow.ts';
 import { twoByTwoData } from './data/two-by-two.ts';
 import { verdictTableData } from './data/verdict-table.ts';
 import { accuracyFigure } from './figures/accuracy.ts';
@@ -32,6 +33,7 @@ import { recoveryFigure } from './figures/recovery.ts';
 import { survivalFigure } from './figures/survival.ts';
 import { temperatureFigure } from './figures/temperature.ts';
 import { thumbnailFigure } from './figures/thumbnails.ts';
+import { tokenFlowFigure } from './figures/token-flow.ts';
 import { twoByTwoFigure } from './figures/two-by-two.ts';
 import { verdictTableFigure } from './figures/verdict-table.ts';
 
@@ -75,6 +77,7 @@ const figures = {
   'cache-map': figure(cacheMapData, cacheMapFigure),
   'margin-drift': figure(marginDriftData, marginDriftFigure),
   survival: figure(survivalData, survivalFigure),
+  'token-flow': figure(tokenFlowData, tokenFlowFigure),
   'flip-prediction': figure(flipPredictionData, flipPredictionFigure),
   'two-by-two': figure(twoByTwoData, twoByTwoFigure),
   recovery: figure(recoveryData, recoveryFigure),

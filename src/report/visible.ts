@@ -25,3 +25,18 @@ export function tokenText(text: string, most = 12): string {
   }
   return `${cut}…`;
 }
+
+/** Columns of a monospaced text: wide characters count two, combining ones none. */
+export function columnsOf(text: string): number {
+  let width = 0;
+  for (const character of text) {
+    if (/\p{Mark}|\u200d/u.test(character)) continue;
+    width +=
+      /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u.test(
+        character,
+      )
+        ? 2
+        : 1;
+  }
+  return width;
+}

@@ -165,6 +165,7 @@ export const plainTypes: Readonly<Record<Exclude<ColumnType, 'text'>, DataType>>
   float64: new Float64(),
   bool: new Bool(),
   'int32 list': new List(new Field('item', new Int32(), false)),
+  'float64 list': new List(new Field('item', new Float64(), false)),
   binary: new Binary(),
 };
 

@@ -19,7 +19,7 @@ import { InputError } from '../errors.ts';
 import { guard } from './files.ts';
 import { Owner } from './owner.ts';
 
-const format = 1;
+const format = 2;
 const chunkBytes = 1 << 20;
 const lineFeed = 0x0a;
 

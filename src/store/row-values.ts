@@ -61,5 +61,6 @@ const isOfType: Record<ColumnType, (value: unknown) => boolean> = {
   float64: isNumber,
   bool: (value) => typeof value === 'boolean',
   'int32 list': (value) => Array.isArray(value) && value.every(isInteger),
+  'float64 list': (value) => Array.isArray(value) && value.every(isNumber),
   binary: (value) => value instanceof Uint8Array,
 };

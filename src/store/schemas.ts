@@ -4,7 +4,16 @@
  */
 
 /** Column types; `text` is dictionary-encoded UTF-8 with one dictionary per file, `string` plain UTF-8. */
-export type ColumnType = 'text' | 'string' | 'int16' | 'int32' | 'float64' | 'bool' | 'int32 list' | 'binary';
+export type ColumnType =
+  | 'text'
+  | 'string'
+  | 'int16'
+  | 'int32'
+  | 'float64'
+  | 'bool'
+  | 'int32 list'
+  | 'float64 list'
+  | 'binary';
 
 export interface Column {
   type: ColumnType;
@@ -104,6 +113,15 @@ export const tables = {
     drift_fp32_uncached: optional('float64', 'L2 of mean-centred logits to the unrounded checkpoint in fp32'),
     drift_fp64_cached: optional('float64', 'L2 of mean-centred logits to the unrounded checkpoint in fp64'),
     drift_fp64_uncached: optional('float64', 'L2 of mean-centred logits to the unrounded checkpoint in fp64'),
+  },
+  candidates: {
+    condition,
+    prompt,
+    step: column('int32', '0 is the token the prefill decides'),
+    arm: column('text', 'cached or uncached, each running free: once they have parted, each reads its own text'),
+    token: column('int32', "the arm's choice; where it samples, not always one of tokens"),
+    tokens: column('int32 list', 'the five largest raw logits, descending, of equal ones the lower id first'),
+    probabilities: column('float64 list', 'of those tokens: softmax of the raw logits at temperature 1'),
   },
   layers: {
     condition,
@@ -286,6 +304,7 @@ interface ValueTypes {
   float64: number;
   bool: boolean;
   'int32 list': readonly number[];
+  'float64 list': readonly number[];
   binary: Uint8Array;
 }
 

@@ -76,7 +76,8 @@ let made = 0;
 function prompt(change: Partial<PromptResult>): PromptResult {
   const index = change.index ?? made++;
   return {
-    ...{ index, prompt: `p${index}`, steps: [], layers: [], activations: [], tokensCached: [], tokensUncached: [] },
+    ...{ index, prompt: `p${index}`, steps: [], layers: [], activations: [] },
+    ...{ candidates: [], tokensCached: [], tokensUncached: [] },
     ...{
       origins: [],
       ...{ stops: { cached: 'limit', uncached: 'limit' }, orderMatched: null, temperatures: [], logits: null },

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { type PromptRunOptions, runPrompt } from '../../src/divergence/prompt-run.ts';
-import type { PromptResult } from '../../src/divergence/rows.ts';
+import type { CandidateRecord, PromptResult } from '../../src/divergence/rows.ts';
 import { newText } from '../../src/divergence/text-end.ts';
 import { type References, referencesOf } from '../../src/divergence/truth-errors.ts';
 import { InputError, UsageError } from '../../src/errors.ts';
@@ -380,6 +380,81 @@ describe('independent draws', () => {
 
   test('greedy draws nothing, so coupling changes nothing', async () => {
     expect(await run(parting, { coupling: 'independent' })).toEqual(await run(parting));
+  });
+});
+
+describe('candidates', () => {
+  /** What a full sort of the logits says. */
+  const expected = (logits: ArrayLike<number>) => {
+    const ids = Array.from(logits, (_, id) => id).sort((a, b) => logits[b] - logits[a] || a - b);
+    const total = ids.reduce((sum, id) => sum + Math.exp(logits[id]), 0);
+    return { tokens: ids.slice(0, 5), probabilities: ids.slice(0, 5).map((id) => Math.exp(logits[id]) / total) };
+  };
+  const expectCandidates = (row: CandidateRecord, logits: ArrayLike<number>) => {
+    const { tokens: ids, probabilities } = expected(logits);
+    expect(row.tokens).toEqual(ids);
+    for (const [i, probability] of probabilities.entries()) expect(row.probabilities[i]).toBeCloseTo(probability, 12);
+  };
+
+  test('of every free-running step: each arm on its own text, to its end', async () => {
+    // The arms stop at different lengths.
+    for (const stopped of ['cached', 'uncached'] as const) {
+      const free = await run(parting, { candidates: 'all' });
+      const other = stopped === 'cached' ? free.tokensUncached : free.tokensCached;
+      const own = stopped === 'cached' ? free.tokensCached : free.tokensUncached;
+      const flip = own.findIndex((token, step) => token !== other[step]);
+      const end = own.findIndex((token, step) => step > flip && !other.includes(token));
+      const eos = own[end];
+      const config = { ...parting.config, eosTokenIds: [eos] };
+      const ending = Object.assign(Object.create(parting), { config }) as typeof parting;
+      const result = await run(ending, { candidates: 'all', ignoreEos: false });
+      const { candidates, tokensCached, tokensUncached } = result;
+      expect(tokensCached.length === tokensUncached.length).toBe(false);
+      const texts = { cached: tokensCached, uncached: tokensUncached };
+      for (const arm of ['cached', 'uncached'] as const) {
+        const rows = candidates.filter((row) => row.arm === arm);
+        expect(rows.map(({ step }) => step)).toEqual(texts[arm].map((_, step) => step));
+        expect(rows.map(({ token }) => token)).toEqual(texts[arm]);
+        for (const row of rows) expect(row.tokens[0]).toBe(row.token);
+      }
+      for (const row of candidates.filter(({ arm, step }) => arm === 'uncached' || step <= flip))
+        expectCandidates(row, logitsOf(result, row.arm)[row.step]);
+      const order = candidates.map(({ step, arm }) => 2 * step + (arm === 'cached' ? 0 : 1));
+      expect(order).toEqual(order.toSorted((a, b) => a - b));
+    }
+  });
+
+  test('after the arms have parted, of logits that the cached arm has on its own text', async () => {
+    const result = await run(parting, { candidates: 'all' });
+    const flip = forcedRows(result).find((row) => row.flip)!.step;
+    const forced = await run(parting, { continuation: result.tokensCached });
+    const own = logitsOf(forced, 'cached');
+    const later = result.candidates.filter(({ arm, step }) => arm === 'cached' && step > flip);
+    expect(later.length).toBeGreaterThan(3);
+    for (const row of later) expectCandidates(row, own[row.step]);
+  });
+
+  test('of the flip alone, and of none, where no more is asked for', async () => {
+    const all = (await run(parting, { candidates: 'all' })).candidates;
+    const result = await run(parting, { candidates: 'flip' });
+    const flip = forcedRows(result).find((row) => row.flip)!.step;
+    expect(result.candidates).toEqual(all.filter(({ step }) => step === flip));
+    expect(result.candidates.map(({ arm }) => arm)).toEqual(['cached', 'uncached']);
+    expect((await run(parting)).candidates).toEqual([]);
+    expect((await run(plain, { candidates: 'flip', decodeRows: 2 })).candidates).toEqual([]);
+  });
+
+  test('belong to free-running texts: there are none where the tokens are given', async () => {
+    expect((await run(parting, { candidates: 'all', mode: 'teacher-forced' })).candidates).toEqual([]);
+    expect((await run(parting, { candidates: 'all', continuation: [4, 5, 6] })).candidates).toEqual([]);
+    const only = await run(parting, { candidates: 'all', mode: 'free-running' });
+    expect(only.candidates).toEqual((await run(parting, { candidates: 'all' })).candidates);
+  });
+
+  test('name a sampled choice that is none of them', async () => {
+    const { candidates } = await run(plain, { candidates: 'all', strategy: sampled({ temperature: 3 }) });
+    expect(candidates.some(({ token, tokens: ids }) => !ids.includes(token))).toBe(true);
+    for (const { probabilities } of candidates) expect(Math.max(...probabilities)).toBe(probabilities[0]);
   });
 });
 

@@ -66,7 +66,7 @@ function expectSameRun(a: string, b: string): void {
 
 describe('tables', () => {
   /** Those of `kvlens patch` have tests of their own. */
-  const own = ['conditions', 'prompts', 'vocab', 'steps', 'layers'] as const satisfies TableName[];
+  const own = ['conditions', 'prompts', 'vocab', 'steps', 'candidates', 'layers'] as const satisfies TableName[];
   test.each(own)('%s has the columns of its schema, null only where it may be', async (name) => {
     const table = await first.table(name);
     const columns: Record<string, Column> = tables[name];
@@ -79,6 +79,7 @@ describe('tables', () => {
 
   test.each<[TableName, string[]]>([
     ['steps', ['condition', 'prompt', 'protocol', 'step']],
+    ['candidates', ['condition', 'prompt', 'step', 'arm']],
     ['layers', ['condition', 'prompt', 'step', 'hook', 'head']],
     ['prompts', ['prompt']],
     ['conditions', ['condition']],
@@ -133,6 +134,24 @@ describe('tables', () => {
         rel_l2: row.logits_rel_l2,
         head: null,
       });
+    }
+  });
+
+  test('candidates are both arms of every free-running step, of the saved logits, and name the choice of steps', async () => {
+    const candidates = await rows(first, 'candidates');
+    expect(candidates).toHaveLength(2 * 2 * newTokens);
+    const opened = await openArrow(join(first.path, 'activations', 'logits.arrow'));
+    const saved = rowsOf(await opened.table());
+    await opened.close();
+    const free = (await rows(first, 'steps')).filter(({ protocol }) => protocol === 'free-running');
+    for (const { prompt, step, arm, token, tokens, probabilities } of candidates) {
+      const same = (row: AnyRow) => row.prompt === prompt && row.step === step;
+      expect(token).toBe(free.find(same)![arm === 'cached' ? 'token_cached' : 'token_uncached']);
+      const logits = Array.from(saved.find((row) => same(row) && row.arm === arm)!.value as Iterable<number>);
+      const ids = logits.map((_, id) => id).sort((a, b) => logits[b] - logits[a]);
+      expect(Array.from(tokens as Iterable<number>)).toEqual(ids.slice(0, 5));
+      const total = logits.reduce((sum, logit) => sum + Math.exp(logit), 0);
+      expect(Array.from(probabilities as Iterable<number>)[4]).toBeCloseTo(Math.exp(logits[ids[4]]) / total, 12);
     }
   });
 

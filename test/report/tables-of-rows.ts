@@ -9,7 +9,7 @@ export type GivenRow = Record<string, unknown>;
 
 const blanks: Record<ColumnType, unknown> = {
   ...{ text: '', string: '', int16: 0, int32: 0, float64: 0, bool: false },
-  ...{ 'int32 list': [], binary: new Uint8Array() },
+  ...{ 'int32 list': [], 'float64 list': [], binary: new Uint8Array() },
 };
 
 type Tables = Exclude<RunTable, ActivationTable>;

@@ -112,6 +112,8 @@ test('numbers that JSON has no word for come back, and text that looks like them
 test.each([
   ['an empty file', '', /is empty, expected the journal of a run/],
   ['text of another kind', 'hello\nworld\n', /line 1 is damaged/],
+  // Its study units have no rows of candidates.arrow: what goes on with them would have other bytes than one run.
+  ['an older format', '{"format":1,"identity":{}}\n', /another version of kvlens wrote this journal/],
   ['another format', '{"format":99,"identity":{}}\n{"unit":1}\n', /another version of kvlens wrote this journal/],
   ['no format', '{"identity":{}}\n', /another version of kvlens wrote this journal/],
 ])('%s is refused, to go on with as to read', (_, content, message) => {

@@ -43,7 +43,7 @@ test('a torn last line is cut off, and the next entry takes its place', () => {
 
 test('a torn first line is a journal that was never begun', () => {
   const folder = temporaryFolder();
-  writeFileSync(file(folder), '{"format":1,"iden');
+  writeFileSync(file(folder), '{"format":2,"iden');
   const journal = Journal.open(folder, identity, parse);
   expect(journal.entries).toEqual([]);
   journal.append(7);

@@ -19,6 +19,7 @@ const values: Record<ColumnType, unknown[]> = {
   float64: [Number.NaN, -0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 5e-324, 0.1 + 0.2],
   bool: [true, false],
   'int32 list': [[], [1, -2, 3]],
+  'float64 list': [[], [0.1 + 0.2, -0, 5e-324], [Number.NaN, Number.NEGATIVE_INFINITY]],
   binary: [Uint8Array.of(), Uint8Array.of(0, 255)],
 };
 
@@ -42,6 +43,7 @@ const strangers: Record<ColumnType, unknown> = {
   float64: '0.5',
   bool: 0,
   'int32 list': [1, 0.5],
+  'float64 list': [0.5, '0.5'],
   binary: [0, 255],
 };
 

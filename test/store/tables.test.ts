@@ -1,6 +1,7 @@
 /** Every table of the contract comes back from its file as it was written. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Table } from 'apache-arrow';
 import { describe, expect, test } from 'vitest';
 import { TableWriter } from '../../src/store/arrow-writer.ts';
@@ -28,6 +29,7 @@ const values: Record<ColumnType, unknown[]> = {
   float64: [NaN, -0, Infinity, -Infinity, 5e-324, 0.1, 2 ** 53],
   bool: [true, false],
   'int32 list': [[], [1, -2, 3], [2 ** 31 - 1]],
+  'float64 list': [[], [0.1, -0, 5e-324], [NaN, -Infinity]],
   binary: [Uint8Array.of(), Uint8Array.of(0, 255, 10)],
 };
 
@@ -63,7 +65,7 @@ async function read(path: string): Promise<{ table: Table; batches: number; meta
 
 /** A cell as `row` makes it. */
 function plain(value: unknown, type: ColumnType): unknown {
-  if (value === null || type !== 'int32 list') return value;
+  if (value === null || !type.endsWith(' list')) return value;
   return Array.from(value as Iterable<number>);
 }
 
@@ -83,8 +85,7 @@ describe.each(names)('%s', (name) => {
         const value = plain(found.get(i), type);
         const same =
           typeof value === 'object' && value !== null
-            ? Buffer.compare(Buffer.from(value as Uint8Array), Buffer.from(expected[column] as Uint8Array)) === 0 &&
-              String(value) === String(expected[column])
+            ? isDeepStrictEqual(value, expected[column])
             : Object.is(value, expected[column]);
         if (!same) wrong.push({ i, column, value, expected: expected[column] });
       }
@@ -109,6 +110,7 @@ describe.each(names)('%s', (name) => {
       float64: /^Float64$/,
       bool: /^Bool$/,
       'int32 list': /^List<Int32>$/,
+      'float64 list': /^List<Float64>$/,
       binary: /^Binary$/,
     };
     for (const [column, { type, nullable }] of Object.entries<Column>(tables[name])) {

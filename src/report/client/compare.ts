@@ -5,7 +5,7 @@ import { readProvenance } from '../data/provenance.ts';
 import type { RunTables } from '../data/run-tables.ts';
 import { driftMapFigure } from '../figures/drift-map.ts';
 import type { Card } from '../page/answer.ts';
-import { type Html, html, markup } from '../page/html.ts';
+import { type Html, html, trustedMarkup } from '../page/html.ts';
 import { figureWidths, reportOf } from '../page/report.ts';
 import { MapCursor } from './map-cursor.ts';
 
@@ -63,7 +63,7 @@ async function addMap(place: Element, run: RunTables, selection: { prompt?: stri
   });
   const name: Html = html`<bdi>${run.name}</bdi>: ${title}`;
   figure.innerHTML =
-    html`<div class="title">${name}</div><div class="subtitle">${subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${alternative}">${markup(svg)}</div><div class="readout" aria-live="polite"></div>`.toString();
+    html`<div class="title">${name}</div><div class="subtitle">${subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${alternative}">${trustedMarkup(svg)}</div><div class="readout" aria-live="polite"></div>`.toString();
   const [drawing, readout] = [
     figure.querySelector<HTMLElement>('.drawing'),
     figure.querySelector<HTMLElement>('.readout'),

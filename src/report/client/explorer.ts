@@ -9,6 +9,7 @@ import { driftMapData } from '../data/drift-map.ts';
 import { type MapPart, partOfMap } from '../data/map-part.ts';
 import { isMissing } from '../data/missing.ts';
 import type { RunTables } from '../data/run-tables.ts';
+import { tokenFlowData } from '../data/token-flow.ts';
 import { driftMapFigure } from '../figures/drift-map.ts';
 import { shownName } from '../figures/plot.ts';
 import { figureHtml } from '../page/body.ts';
@@ -18,10 +19,11 @@ import { sections } from '../page/sections.ts';
 import { MapCursor } from './map-cursor.ts';
 import { markSelector, readMarks } from './marks.ts';
 import { addTable, mapTable, marksTable } from './tables.ts';
+import { readTokens } from './token-reader.ts';
 import { keepView, readView } from './view.ts';
 
 /** Figures of one prompt: the rows that come with a page suffice for them. */
-const ofPrompt: readonly FigureName[] = ['thumbnails', 'drift-map', 'first-operation', 'cache-map'];
+const ofPrompt: readonly FigureName[] = ['thumbnails', 'drift-map', 'first-operation', 'cache-map', 'token-flow'];
 
 interface Selection extends Focus {
   part: MapPart;
@@ -110,9 +112,9 @@ export class Explorer {
         if (!old || (names !== null && !names.includes(name))) continue;
         old.classList.add('waiting');
         try {
-          const figure = await pageFigure(this.run, name, width, this.selection);
+          const drawn = await pageFigure(this.run, name, width, this.selection);
           if (asked !== this.asked) return;
-          await this.replace(old, figureHtml({ name, width, figure }));
+          await this.replace(old, figureHtml(drawn));
         } catch (error) {
           old.classList.remove('waiting');
           say(old, error);
@@ -134,6 +136,11 @@ export class Explorer {
 
   /** Cursor and readout of a figure. */
   private async attach(figure: HTMLElement): Promise<void> {
+    if (figure.dataset.figure === 'token-flow') {
+      const data = await tokenFlowData(this.run, this.selection);
+      if (!isMissing(data)) readTokens(figure, data);
+      return;
+    }
     const drawing = figure.querySelector<HTMLElement>('.drawing');
     const readout = figure.querySelector<HTMLElement>('.readout');
     if (!drawing || !readout) return;

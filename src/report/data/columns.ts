@@ -37,7 +37,7 @@ export class Columns {
     return this.typed(name, 'true or false', DataType.isBool, Boolean);
   }
 
-  /** Lists of whole numbers. */
+  /** Lists of numbers. */
   lists(name: string): Column<number[]> {
     const values = this.typed(
       name,

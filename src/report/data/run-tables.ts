@@ -10,6 +10,7 @@ export type RunTable =
   | 'prompts'
   | 'vocab'
   | 'steps'
+  | 'candidates'
   | 'layers'
   | 'patches'
   | 'answers'

@@ -3,7 +3,7 @@ import { isMissing } from '../data/missing.ts';
 import { formatCounted } from '../terminal/numbers.ts';
 import type { Card } from './answer.ts';
 import { gatesChip, gatesSection } from './gates.ts';
-import { type Html, html, markup } from './html.ts';
+import { type Html, html, trustedMarkup } from './html.ts';
 import { provenanceSection, scopeOf } from './provenance.ts';
 import type { DrawnFigure, DrawnSection, Report } from './report.ts';
 
@@ -35,7 +35,7 @@ function cardHtml({ question, answer, evidence, figure }: Card): Html {
 function sectionHtml({ definition, figures }: DrawnSection, number: number): Html {
   const { id, question, about } = definition;
   // What the run has comes first; what it has not is a line each.
-  const missing = ({ figure }: DrawnFigure) => isMissing(figure);
+  const missing = ({ figure }: DrawnFigure) => figure !== null && isMissing(figure);
   const ordered = [...figures.filter((each) => !missing(each)), ...figures.filter(missing)];
   return html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title"><span class="number">${number}</span>${question}</h2>
 <p class="about">${about}</p>
@@ -44,12 +44,16 @@ function sectionHtml({ definition, figures }: DrawnSection, number: number): Htm
 }
 
 /** A figure with its finding, what is drawn, and a place for what the pointer reads; or what is missing. */
-export function figureHtml({ name, width, figure }: DrawnFigure): Html {
+export function figureHtml({ name, width, figure, content }: DrawnFigure): Html {
+  if (content !== null)
+    return html`<figure id="${name}" class="${width}" data-figure="${name}">${content}</figure>
+`;
+  if (figure === null) return html``;
   if (isMissing(figure)) {
     return html`<figure id="${name}" class="whole missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
 `;
   }
-  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${markup(figure.svg)}</div><div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
+  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${trustedMarkup(figure.svg)}</div><div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
 `;
 }
 
@@ -66,6 +70,7 @@ const titles: Readonly<Record<string, string>> = {
   'cache-map': 'The rows of the cache',
   'margin-drift': 'Margin against drift',
   survival: 'Share of texts still identical',
+  'token-flow': 'The texts of both arms',
   'flip-prediction': 'Predicted and observed flips',
   temperature: 'Temperature and total variation',
   'two-by-two': 'History × kernel',

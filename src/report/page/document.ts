@@ -1,7 +1,7 @@
 /** The one file of a report: style, body, the run's excerpt and the page's script, and a policy that lets nothing else in. */
 import { createHash } from 'node:crypto';
+import { escapeXml } from '../figures/svg.ts';
 import { bodyHtml, pageTitle } from './body.ts';
-import { html, markup } from './html.ts';
 import type { Report } from './report.ts';
 import { pageStyle } from './style.ts';
 
@@ -27,24 +27,24 @@ export function documentHtml(report: Report, { script, excerpt }: DocumentParts)
     "base-uri 'none'",
     "form-action 'none'",
   ].join('; ');
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<title>${pageTitle(report)}</title>
-<style>${markup(pageStyle())}</style>
-<script>${markup(themeScript)}</script>
-</head>
-<body class="kvl-page">
-<div class="page">
-${bodyHtml(report)}
-</div>
-${excerpt === null ? '' : html`<script type="application/octet-stream" id="excerpt">${excerpt}</script>`}
-<script>${markup(script)}</script>
-</body>
-</html>
-`;
-  return page.toString();
+  // Of these parts the body alone is a template: what stands in a style, a script or a title is no markup.
+  return [
+    '<!doctype html>',
+    '<html lang="en">',
+    '<head>',
+    '<meta charset="utf-8">',
+    `<meta http-equiv="Content-Security-Policy" content="${escapeXml(policy)}">`,
+    '<meta name="viewport" content="width=device-width,initial-scale=1">',
+    `<title>${escapeXml(pageTitle(report))}</title>`,
+    `<style>${pageStyle()}</style>`,
+    `<script>${themeScript}</script>`,
+    '</head>',
+    '<body class="kvl-page">',
+    `<div class="page">\n${bodyHtml(report)}\n</div>`,
+    ...(excerpt === null ? [] : [`<script type="application/octet-stream" id="excerpt">${excerpt}</script>`]),
+    `<script>${script}</script>`,
+    '</body>',
+    '</html>',
+    '',
+  ].join('\n');
 }

@@ -31,9 +31,8 @@ export function gatesSection(gates: readonly RunGate[], number: number): Html {
     if (group === '') return table(own);
     const failed = own.filter(({ status }) => status === 'failed').length;
     const held = own.filter(({ status }) => status === 'passed').length;
-    const open = failed > 0 || i === 0 ? html` open` : '';
-    return html`<details${open}><summary><code>${group}</code> ${failed > 0 ? html`<span class="bad">✗ ${failed} failed</span>` : html`<span class="ok">✓ ${held} held</span>`}</summary>${table(own)}</details>
-`;
+    const content = html`<summary><code>${group}</code> ${failed > 0 ? html`<span class="bad">✗ ${failed} failed</span>` : html`<span class="ok">✓ ${held} held</span>`}</summary>${table(own)}`;
+    return failed > 0 || i === 0 ? html`<details open>${content}</details>` : html`<details>${content}</details>`;
   });
   return html`<section id="gates" aria-labelledby="gates-title"><h2 id="gates-title"><span class="number">${number}</span>May these numbers be believed?</h2>
 <p class="about">A claim counts only if the gates that guard it held. A gate that did not run blocks the claims it guards.</p>

@@ -9,10 +9,13 @@ import { type RunGate, readGates } from '../data/gates.ts';
 import { isMissing, type Missing } from '../data/missing.ts';
 import { type Provenance, readProvenance } from '../data/provenance.ts';
 import type { RunTables } from '../data/run-tables.ts';
+import { tokenFlowData } from '../data/token-flow.ts';
 import { twoByTwoData } from '../data/two-by-two.ts';
 import type { Figure } from '../figures/frame.ts';
 import { type Answer, answerOf } from './answer.ts';
+import type { Html } from './html.ts';
 import { type SectionDefinition, sections } from './sections.ts';
+import { tokenFlowHtml } from './token-flow.ts';
 
 /** What of the run is in focus; by default the first condition, and the prompt whose logits differ in most steps. */
 export type Focus = Pick<FigureRequest, 'condition' | 'prompt' | 'rows' | 'measure' | 'rowMedian' | 'part'>;
@@ -37,15 +40,26 @@ export interface DrawnSection {
 export interface DrawnFigure {
   name: FigureName;
   width: 'whole' | 'half';
-  figure: Figure | Missing;
+  /** Null where there is content instead. */
+  figure: Figure | Missing | null;
+  content: Html | null;
 }
 
 /** Figures on the page, in CSS pixels. */
 export const figureWidths = { whole: 1120, half: 538 } as const;
 
-/** Draw one figure as the page shows it. */
-export function pageFigure(run: RunTables, name: FigureName, width: 'whole' | 'half', focus: Focus) {
-  return drawFigure(run, name, { ...focus, width: figureWidths[width], framed: false });
+/** Draw one figure as the page shows it: texts are text on a page, whatever they are in a file. */
+export async function pageFigure(
+  run: RunTables,
+  name: FigureName,
+  width: 'whole' | 'half',
+  focus: Focus,
+): Promise<DrawnFigure> {
+  const own = { name, width, content: null };
+  if (name !== 'token-flow')
+    return { ...own, figure: await drawFigure(run, name, { ...focus, width: figureWidths[width], framed: false }) };
+  const data = await tokenFlowData(run, focus);
+  return isMissing(data) ? { ...own, figure: data } : { ...own, figure: null, content: tokenFlowHtml(data) };
 }
 
 /**
@@ -71,7 +85,7 @@ export async function reportOf(
       progress(done++, count);
       // One condition has nothing beside it.
       if (name === 'thumbnails' && all.length === 1) continue;
-      figures.push({ name, width, figure: await pageFigure(run, name, width, focus) });
+      figures.push(await pageFigure(run, name, width, focus));
     }
     drawn.push({ definition, figures });
   }

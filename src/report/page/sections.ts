@@ -44,6 +44,7 @@ export const sections: readonly SectionDefinition[] = [
     figures: [
       { name: 'margin-drift', width: 'half' },
       { name: 'survival', width: 'half' },
+      { name: 'token-flow', width: 'whole' },
       { name: 'flip-prediction', width: 'whole' },
       { name: 'temperature', width: 'whole' },
     ],

@@ -3,7 +3,7 @@ import { frame } from '../figures/frame.ts';
 import { shapePath } from '../figures/plot.ts';
 import { text } from '../figures/svg.ts';
 import { sequenceColor } from '../figures/theme.ts';
-import { type Html, html, markup } from './html.ts';
+import { type Html, html, trustedMarkup } from './html.ts';
 
 const side = { width: 46, height: 24, step: 112 };
 
@@ -48,6 +48,6 @@ export function specimen(): Html {
     const labels = parts.map(({ name }, i) => text(i * side.step, 42, name, theme.ink2, 'font-size="12"'));
     return { height: 50, parts: [...parts.map(({ drawn }) => drawn), ...labels] };
   });
-  return html`<figure class="whole specimen"><div class="title">${title}</div><div class="subtitle">${subtitle}</div><div class="drawing" role="img" aria-label="${alternative}">${markup(svg)}</div></figure>
+  return html`<figure class="whole specimen"><div class="title">${title}</div><div class="subtitle">${subtitle}</div><div class="drawing" role="img" aria-label="${alternative}">${trustedMarkup(svg)}</div></figure>
 `;
 }

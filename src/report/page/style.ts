@@ -1,5 +1,6 @@
 /** The page's style: the figures' own variables, a grid of 8 px, one column under 820 px, and paper. */
 import { adaptiveStyle, themes, themeVariables } from '../figures/theme.ts';
+import { tokenFlowStyle } from './token-flow.ts';
 
 const variable = (name: string) => `var(--kvl-${name})`;
 const mono = "ui-monospace,'SF Mono','DejaVu Sans Mono',Menlo,Consolas,monospace";
@@ -10,6 +11,8 @@ export function pageStyle(): string {
   );
   return `
 ${adaptiveStyle()}
+${tokenFlowStyle}
+.kvl-flow h3{font-size:14.5px;font-weight:620;line-height:1.35;margin:0}.kvl-flow-note{font-size:12.5px;color:${ink3};margin:0 0 8px}.kvl-flow{margin:0}
 :root{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}
 .kvl-page{${themeVariables(themes.light)}}
 *{box-sizing:border-box}

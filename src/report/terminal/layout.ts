@@ -1,6 +1,6 @@
 /** Lines of text that fit a terminal: wrapping, padding, safe token text, plain ASCII. */
 import { stripVTControlCharacters } from 'node:util';
-import { visibleCharacters } from '../visible.ts';
+import { columnsOf, visibleCharacters } from '../visible.ts';
 
 /** What the terminal can show. */
 export interface TerminalOptions {
@@ -51,17 +51,7 @@ export function padLeft(text: string, width: number): string {
 
 /** Columns a text takes: wide characters count two, combining ones and colours none. */
 export function displayWidth(text: string): number {
-  let width = 0;
-  for (const character of stripVTControlCharacters(text)) {
-    if (/\p{Mark}|\u200d/u.test(character)) continue;
-    width +=
-      /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u.test(
-        character,
-      )
-        ? 2
-        : 1;
-  }
-  return width;
+  return columnsOf(stripVTControlCharacters(text));
 }
 
 /** Token text as it may be printed: spaces and line breaks visible, nothing that could steer the terminal. */

@@ -30,7 +30,15 @@ export async function excerptOf(run: RunTables): Promise<string> {
   const maps = owners.map(({ condition, prompt }) => key(condition, prompt));
   const rows = await rowsOf(run, 'layers', new Set(maps), size);
   await keep('layers', rows.parts);
-  await keep('steps', (await rowsOf(run, 'steps', rows.kept, { left: Number.POSITIVE_INFINITY })).parts);
+  for (const table of ['steps', 'candidates', 'answers'] as const) {
+    await keep(
+      table,
+      await slices(run, table, (columns) => {
+        const owner = ownerOf(columns);
+        return (row) => rows.kept.has(owner(row));
+      }),
+    );
+  }
   await keep('conditions', await batchesOf(run, 'conditions'));
   const prompts = new Set([...rows.kept].map((owner) => owner.slice(owner.indexOf('\n') + 1)));
   await keep(
@@ -70,7 +78,7 @@ async function ownersOf(run: RunTables): Promise<Owner[]> {
 }
 
 /** Runs of rows of these owners, whole owners only, in the order of the file while there is room. */
-async function rowsOf(run: RunTables, table: 'layers' | 'steps', owners: ReadonlySet<string>, size: { left: number }) {
+async function rowsOf(run: RunTables, table: 'layers', owners: ReadonlySet<string>, size: { left: number }) {
   const bytes = new Map<string, number>();
   for await (const batch of run.batches(table)) {
     const owner = ownerOf(new Columns(table, batch));

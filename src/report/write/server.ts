@@ -6,7 +6,18 @@ import { UsageError } from '../../errors.ts';
 import type { RunTable, RunTables } from '../data/run-tables.ts';
 
 const tables: readonly RunTable[] = [
-  ...(['conditions', 'prompts', 'vocab', 'steps', 'layers', 'patches', 'answers', 'temperatures', 'placebo'] as const),
+  ...([
+    'conditions',
+    'prompts',
+    'vocab',
+    'steps',
+    'layers',
+    'patches',
+    'answers',
+    'candidates',
+    'temperatures',
+    'placebo',
+  ] as const),
   ...(['activations/attn.rot_k', 'activations/attn.v'] as const),
 ];
 const texts = ['manifest.json', 'controls.json', 'outcomes.json', 'verdicts.json'];

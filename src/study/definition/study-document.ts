@@ -55,7 +55,8 @@ npx kvlens study --preset quick --model path/to/checkpoint --prompts gsm8k/test.
 *prefix* show to be recomputation bit for bit; one full forward over the whole text and one step in the middle are recomputed in every
 unit, and the outcome says how many steps that is and how many differed. That forward is also what order-matched decoding is compared
 with. Where tokens are given (\`continuation\` in a prompt file) all uncached steps are rows of one forward. Free-running rows of
-steps.arrow begin with the first flip: before it they are the teacher-forced ones.
+steps.arrow begin with the first flip: before it they are the teacher-forced ones. candidates.arrow has that first flip alone;
+\`kvlens diverge\` writes every free-running step.
 
 **GSM8K and your own checkpoint.** \`test.jsonl\` works as it is. As lm-evaluation-harness's \`gsm8k\` task, but that the
 harness draws its five examples by a generator of its own:

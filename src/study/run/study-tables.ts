@@ -31,6 +31,7 @@ export class StudyTables {
     };
     this.add = {
       steps: open('steps'),
+      candidates: open('candidates'),
       layers: open('layers'),
       patches: open('patches'),
       answers: open('answers'),

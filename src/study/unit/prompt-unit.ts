@@ -2,7 +2,7 @@
 import { runPrompt } from '../../divergence/prompt-run.ts';
 import { promptInput } from '../../divergence/prompt-runner.ts';
 import type { PromptResult } from '../../divergence/rows.ts';
-import { layerColumns, stepColumns } from '../../divergence/run-tables.ts';
+import { candidateColumns, layerColumns, stepColumns } from '../../divergence/run-tables.ts';
 import { newText, TextEnd } from '../../divergence/text-end.ts';
 import type { Fault } from '../../model/faults.ts';
 import type { Strategy } from '../../model/sampling/index.ts';
@@ -39,7 +39,7 @@ export async function runPromptUnit(config: UnitConfig, bench: GroupBench, job: 
     {
       ...{ executor, oracle, references, strategy, coupling, padding, decodeRows, maxNewTokens, ignoreEos },
       ...{ uncachedPlan, faults, temperatures, stop: settings.answers.stop, mode: 'both', saveActivations: false },
-      ...{ orderMatched: settings.arms.includes('order-matched'), keepLogits: true },
+      ...{ orderMatched: settings.arms.includes('order-matched'), keepLogits: true, candidates: 'flip' },
       hooks: profiled ? bench.profileHooks : [],
       compare: profiled ? 'all' : 'logits',
     },
@@ -100,13 +100,14 @@ function answersOf(
 }
 
 /** Rows of what the prompt's run measured. */
-function rowsOf(result: PromptResult): Pick<PromptUnit['rows'], 'steps' | 'layers' | 'temperatures'> {
+function rowsOf(result: PromptResult): Pick<PromptUnit['rows'], 'steps' | 'candidates' | 'layers' | 'temperatures'> {
   const firstFlip = result.steps.find(({ protocol, flip }) => protocol === 'free-running' && flip)?.step ?? Infinity;
   // Up to the first flip the rows of both protocols are the same: one of them is written.
   const steps = result.steps.filter(({ protocol, step }) => protocol === 'teacher-forced' || step >= firstFlip);
   const counted = result.steps.filter(({ protocol, step }) => protocol === 'teacher-forced' && step > 0).length;
   return {
     steps: steps.map((row) => rowValues('steps', stepColumns(row))),
+    candidates: result.candidates.map((row) => rowValues('candidates', candidateColumns(row))),
     layers: result.layers.map((row) => rowValues('layers', layerColumns(row))),
     temperatures: result.temperatures.map((row) => rowValues('temperatures', { ...row, steps: counted })),
   };

@@ -72,6 +72,7 @@ export interface GatesUnit {
 /** Tables that units write. */
 export const unitTables = [
   'steps',
+  'candidates',
   'layers',
   'patches',
   'answers',

@@ -91,7 +91,7 @@ describe('merged', () => {
     cpSync(finished, killed, { recursive: true });
     for (const name of readdirSync(killed)) if (name !== 'prompts.arrow') rmSync(join(killed, name));
     writeFileSync(join(killed, '.steps.arrow.partial'), 'ARROW1');
-    const head = { format: 1, identity: { ...(identity as object), merge: 3 } };
+    const head = { format: 2, identity: { ...(identity as object), merge: 3 } };
     writeFileSync(join(killed, 'journal.jsonl'), `${JSON.stringify(head)}\n`);
     await expect(merge(of3, killed)).rejects.toThrow(/the folder is not empty/);
     await merge(of3, killed, true);
@@ -217,7 +217,7 @@ describe('refused', () => {
     await refusal([whole], /--merge: .*whole holds no shard$/);
     await refusal([join(folder, 'nothing')], /--merge: .*nothing holds no shard$/);
     const [a] = copied();
-    writeFileSync(units(a), '{"format":1,"identity":{"command":"patch"}}\n');
+    writeFileSync(units(a), '{"format":2,"identity":{"command":"patch"}}\n');
     await refusal([a], /--merge: .*units\.jsonl is not of a shard of a study$/);
     rmSync(units(a));
     mkdirSync(units(a));

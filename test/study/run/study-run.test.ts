@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
 import { InputError, InterruptedError } from '../../../src/errors.ts';
 import { Executor } from '../../../src/model/executor.ts';
+import { openArrow } from '../../../src/store/reader.ts';
 import { RunDirectory } from '../../../src/store/run-directory.ts';
 import type { ResolvedStudy } from '../../../src/study/definition/resolve.ts';
 import { runStudy, type StudyProgress } from '../../../src/study/run/study-run.ts';
@@ -26,7 +27,9 @@ test('a second run has the same bytes, the manifest’s provenance apart', async
   const manifest: { provenance: { rows: Record<string, number> } } = JSON.parse(
     readFileSync(join(whole, 'manifest.json'), 'utf8'),
   );
-  for (const table of unitTables) expect(manifest.provenance.rows[`${table}.arrow`], table).toBeGreaterThan(0);
+  // Its texts are equal, so that there is no flip to have candidates.
+  for (const table of unitTables.filter((name) => name !== 'candidates'))
+    expect(manifest.provenance.rows[`${table}.arrow`], table).toBeGreaterThan(0);
 });
 
 test('placebo arms that are loaded anew for each prompt change no byte, and are loaded that often', async () => {
@@ -109,6 +112,33 @@ test('interrupted after every unit in turn, it ends with the bytes of one run', 
   expect(unlike(out, whole)).toEqual([]);
 });
 
+/** Both arms' candidates at the first step of each text at which their tokens differ, and no others. */
+async function expectCandidatesOfFlips(run: string): Promise<void> {
+  const columns = async (table: string, ...names: string[]) => {
+    const file = await openArrow(join(run, `${table}.arrow`));
+    const found = await file.table();
+    await file.close();
+    return Array.from({ length: found.numRows }, (_, i) => names.map((name) => found.getChild(name)!.get(i)));
+  };
+  const answers = await columns('answers', 'condition', 'prompt', 'arm', 'tokens');
+  const textOf = (condition: unknown, prompt: unknown, arm: string): number[] => {
+    const row = answers.find((each) => each[0] === condition && each[1] === prompt && each[2] === arm);
+    return Array.from(row![3] as Iterable<number>);
+  };
+  const expected = answers.flatMap(([condition, prompt, arm]) => {
+    if (arm !== 'cached') return [];
+    const [cached, uncached] = [textOf(condition, prompt, 'cached'), textOf(condition, prompt, 'uncached')];
+    const step = cached.findIndex((token, i) => token !== uncached[i]);
+    if (step < 0) return [];
+    return [
+      [condition, prompt, step, 'cached', cached[step]],
+      [condition, prompt, step, 'uncached', uncached[step]],
+    ];
+  });
+  expect(expected.length).toBeGreaterThan(0);
+  expect(await columns('candidates', 'condition', 'prompt', 'step', 'arm', 'token')).toEqual(expected);
+}
+
 test('it tells how many units are done, and the flips in them', async () => {
   const settings = { strategies: ['greedy'], precisions: ['bf16'], kernels: ['split-k:8:storage'], maxNewTokens: 30 };
   const none = { profile: { prompts: 0 }, patching: { prompts: 0 }, placebo: { arms: 0 } };
@@ -118,6 +148,7 @@ test('it tells how many units are done, and the flips in them', async () => {
     ...{ study: flipping, shard: null, workers: 1, onProgress: (state) => told.push(state) },
     run: RunDirectory.create({ command: 'study', model: 'tiny', out: join(folder, 'flipping') }),
   });
+  await expectCandidatesOfFlips(join(folder, 'flipping'));
   const flips = outcome!.conditions[0].results!.flips.flips;
   expect(flips).toBeGreaterThan(0);
   const units = told.filter(({ stage }) => stage === 'units');

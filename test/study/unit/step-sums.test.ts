@@ -31,7 +31,8 @@ function step(number: number, { logits, ...change }: StepChange = {}): StepRecor
 
 function result(steps: StepRecord[], change: Partial<PromptResult> = {}): PromptResult {
   return {
-    ...{ index: 0, prompt: 'p', steps, layers: [], activations: [], tokensCached: [4], tokensUncached: [4] },
+    ...{ index: 0, prompt: 'p', steps, layers: [], candidates: [], activations: [] },
+    ...{ tokensCached: [4], tokensUncached: [4] },
     ...{ stops: { cached: 'limit', uncached: 'limit' }, orderMatched: null, temperatures: [], logits: null },
     ...{ origins: [], nonfinite: { elements: 0, nan: 0, hook: null } },
     ...{ spotChecks: { steps: 2, failed: 0 }, recomputed: false },
