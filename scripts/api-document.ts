@@ -3,7 +3,15 @@
  * comment and signature. ts-morph only parses: the declarations have all types spelt out.
  */
 import { join, relative } from 'node:path';
-import { type ExportedDeclarations, type JSDoc, Node, Project, Scope, type Statement } from 'ts-morph';
+import {
+  type ExportedDeclarations,
+  type InterfaceDeclaration,
+  type JSDoc,
+  Node,
+  Project,
+  Scope,
+  SyntaxKind,
+} from 'ts-morph';
 
 /** What each folder of `src/` exports is about, in the order of the document. */
 const chapters: readonly (readonly [folder: string, title: string])[] = [
@@ -32,15 +40,16 @@ export interface ApiEntry {
 export function apiEntries(declarations: string): ApiEntry[] {
   const project = new Project({ skipAddingFilesFromTsConfig: true, compilerOptions: { noLib: true, types: [] } });
   project.addSourceFilesAtPaths(join(declarations, '**/*.d.ts'));
-  const index = project.getSourceFileOrThrow(join(declarations, 'index.d.ts'));
-  return [...index.getExportedDeclarations()].map(([name, [declaration]]) => {
-    const file = relative(declarations, declaration.getSourceFile().getFilePath());
-    return {
-      name,
-      source: `src/${file.replace(/\.d\.ts$/, '.ts')}`,
-      comment: commentOf(declaration),
-      signature: signatureOf(declaration),
-    };
+  const exported = project.getSourceFileOrThrow(join(declarations, 'index.d.ts')).getExportedDeclarations();
+  const entries = [...exported].map(([name, found]) => {
+    const file = relative(declarations, found[0].getSourceFile().getFilePath());
+    const own = found.map(signatureOf);
+    return { name, source: `src/${file.replace(/\.d\.ts$/, '.ts')}`, comment: commentOf(found[0]), own, found };
+  });
+  const shown = new Set<Node>(entries.flatMap(({ found }) => found));
+  return entries.map(({ name, source, comment, own, found }) => {
+    const inputs = inputTypes(found[0], shown).map((type) => [docs(type), signatureOf(type)].join(''));
+    return { name, source, comment, signature: [...own, ...inputs.map((text) => `\n${text}`)].join('\n') };
   });
 }
 
@@ -75,10 +84,49 @@ function commentOf(declaration: ExportedDeclarations): string {
 }
 
 function markdownOf(comment: JSDoc): string {
-  const tags = comment.getTags().map((tag) => `- *${tag.getTagName()}* ${tag.getCommentText()?.trim() ?? ''}`);
+  const tags = comment.getTags().map((tag) => {
+    const parameter = Node.isJSDocParameterTag(tag) ? ` \`${tag.getName()}\`` : '';
+    return `- *${tag.getTagName()}*${parameter} ${tag.getCommentText()?.trim() ?? ''}`;
+  });
   // `{@link x}` would be read as text: a name in code is what is meant.
-  const text = comment.getDescription().trim().replaceAll(/\{@link ([^}]+)\}/g, '`$1`');
+  const text = comment
+    .getDescription()
+    .trim()
+    .replaceAll(/\{@link ([^}]+)\}/g, '`$1`');
   return [text, tags.join('\n')].filter((part) => part !== '').join('\n\n');
+}
+
+/**
+ * Types that are not exported but say what to hand in: those that an interface extends, and those of a function's
+ * parameters, with what these extend.
+ */
+function inputTypes(declaration: Node, shown: ReadonlySet<Node>): InterfaceDeclaration[] {
+  const found = new Set<InterfaceDeclaration>();
+  const visit = (node: Node): void => {
+    const places = Node.isInterfaceDeclaration(node)
+      ? node.getExtends()
+      : Node.isFunctionDeclaration(node)
+        ? node.getParameters()
+        : [];
+    for (const name of places.flatMap((place) => place.getDescendantsOfKind(SyntaxKind.Identifier))) {
+      const symbol = name.getSymbol();
+      for (const type of (symbol?.getAliasedSymbol() ?? symbol)?.getDeclarations() ?? []) {
+        if (!Node.isInterfaceDeclaration(type) || shown.has(type) || found.has(type)) continue;
+        found.add(type);
+        visit(type);
+      }
+    }
+  };
+  visit(declaration);
+  return [...found];
+}
+
+/** The doc comment as it stands, for a type that has no entry of its own. */
+function docs(type: InterfaceDeclaration): string {
+  return type
+    .getJsDocs()
+    .map((comment) => `${comment.getText()}\n`)
+    .join('');
 }
 
 /** The declaration without `export declare`, its own comment and private members. */
@@ -88,20 +136,18 @@ function signatureOf(declaration: ExportedDeclarations): string {
       if (Node.isModifierable(member) && Node.isScoped(member) && member.getScope() === Scope.Private) member.remove();
     }
   }
-  const overloads: readonly (Statement | undefined)[] = Node.isFunctionDeclaration(declaration)
-    ? [...declaration.getOverloads(), declaration]
-    : [Node.isVariableDeclaration(declaration) ? declaration.getVariableStatement() : asStatement(declaration)];
-  return overloads
-    .flatMap((node) => (node === undefined ? [] : [node.getText()]))
-    .map((text) => text.replace(/^export (default )?(declare )?/, '').replaceAll(/^ {4,}/gm, halveIndent))
+  const node = Node.isVariableDeclaration(declaration) ? declaration.getVariableStatement() : declaration;
+  const text = (node ?? declaration).getText().replace(/^export (default )?(declare )?/, '');
+  return outline(text).replaceAll(/^ {4,}/gm, (spaces) => ' '.repeat(Math.floor(spaces.length / 2)));
+}
+
+/** Of a type of hundreds of lines, the keys: the compiler indents the first level by four. */
+function outline(text: string): string {
+  const lines = text.split('\n');
+  if (lines.length <= 100) return text;
+  return lines
+    .filter((line) => /^(\S| {4}[^ }])/.test(line))
+    .map((line) => line.replace(/\{$/, '{ … };'))
+    .map((line, i) => (i === 0 ? line.replace('{ … };', '{') : line))
     .join('\n');
-}
-
-function asStatement(declaration: ExportedDeclarations): Statement | undefined {
-  return Node.isStatement(declaration) ? declaration : undefined;
-}
-
-/** The compiler indents by four. */
-function halveIndent(spaces: string): string {
-  return ' '.repeat(Math.floor(spaces.length / 2));
 }
