@@ -48,7 +48,7 @@ export function apiEntries(declarations: string): ApiEntry[] {
   });
   const shown = new Set<Node>(entries.flatMap(({ found }) => found));
   return entries.map(({ name, source, comment, own, found }) => {
-    const inputs = inputTypes(found[0], shown).map((type) => [docs(type), signatureOf(type)].join(''));
+    const inputs = inputTypes(found[0], shown, declarations).map((type) => [docs(type), signatureOf(type)].join(''));
     return { name, source, comment, signature: [...own, ...inputs.map((text) => `\n${text}`)].join('\n') };
   });
 }
@@ -100,7 +100,7 @@ function markdownOf(comment: JSDoc): string {
  * Types that are not exported but say what to hand in: those that an interface extends, and those of a function's
  * parameters, with what these extend.
  */
-function inputTypes(declaration: Node, shown: ReadonlySet<Node>): InterfaceDeclaration[] {
+function inputTypes(declaration: Node, shown: ReadonlySet<Node>, within: string): InterfaceDeclaration[] {
   const found = new Set<InterfaceDeclaration>();
   const visit = (node: Node): void => {
     const places = Node.isInterfaceDeclaration(node)
@@ -112,6 +112,8 @@ function inputTypes(declaration: Node, shown: ReadonlySet<Node>): InterfaceDecla
       const symbol = name.getSymbol();
       for (const type of (symbol?.getAliasedSymbol() ?? symbol)?.getDeclarations() ?? []) {
         if (!Node.isInterfaceDeclaration(type) || shown.has(type) || found.has(type)) continue;
+        // A dependency's types are found or not by where the declarations lie.
+        if (!type.getSourceFile().getFilePath().startsWith(within)) continue;
         found.add(type);
         visit(type);
       }
