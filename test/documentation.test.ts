@@ -98,7 +98,9 @@ function parse(line: string): void {
   command.parse(args, { from: 'user' });
 }
 
-const isKnown = (line: string) => words(line)[1] !== 'report' || commands.some(({ name }) => name === 'report');
+/** A page that the contract fixes may be there before its command is. */
+const names: ReadonlySet<string> = new Set(commands.map(({ name }) => name));
+const isKnown = (line: string) => words(line)[1] !== 'report' || names.has('report');
 
 test.each(tasks)('every command of %s parses', (page) => {
   const lines = quotedCommands(read(page));
