@@ -11,6 +11,7 @@ import type { RunSubject } from './run-subject.ts';
 import { SharedTables } from './shared-tables.ts';
 import type { GateResult } from './summary.ts';
 
+/** One prompt, one arm and the hooks to write. */
 export interface CaptureOptions extends RunSubject {
   arm: 'cached' | 'uncached';
   /** Called after each step. */

@@ -33,6 +33,7 @@ export interface DivergeProgress {
   flips: number;
 }
 
+/** Prompts, the protocols to run them under, and where the files go. */
 export interface DivergeOptions extends RunSubject {
   mode: 'teacher-forced' | 'free-running' | 'both';
   workers: number;

@@ -74,6 +74,7 @@ export interface GateResult {
 /** `=` no bit differs · `≈` bits differ, no token · `✗` tokens differ · `!` a gate failed: no number counts. */
 export type Verdict = 'equal' | 'bits-differ' | 'tokens-differ' | 'not-valid';
 
+/** What a run of both arms found: what the terminal and `--json` show. `kl` and `tv` as in steps.arrow, `l2` of mean-centred logits. */
 export interface DivergenceSummary {
   model: string;
   precision: string;

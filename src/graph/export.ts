@@ -24,6 +24,7 @@ import { policySchema, type RoundingPolicy } from './rounding.ts';
 /** Every layer's residual stream and K/V tensors, and the logits. */
 export const exportedHooks = 'core,*.hook_cache_*';
 
+/** One model under one policy and one kernel preset, and how its graphs are laid out. */
 export interface ExportOptions {
   checkpoint: Checkpoint;
   policy: RoundingPolicy;

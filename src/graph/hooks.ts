@@ -24,6 +24,7 @@ export type Axis =
 
 export type HookStage = 'embed' | 'block' | 'unembed';
 
+/** A kind of hook: its names, the stage that computes it and the order of its axes. */
 export interface HookDefinition {
   /** Short name, used for files and `cache.get(kind, layer)`: the full name without `blocks.{i}.` and `hook_`. */
   kind: string;

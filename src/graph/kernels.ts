@@ -12,6 +12,7 @@ import { InputError, UsageError } from '../errors.ts';
 
 /** Classes of matmuls: q kᵀ is `scores`, pattern · v is `values`, gate, up and down are `mlp`, the unembedding is `head`. */
 export const operationClasses = ['qkv', 'scores', 'values', 'o', 'mlp', 'head'] as const;
+/** A class of matmuls that a preset can set by itself. */
 export type OperationClass = (typeof operationClasses)[number];
 
 const count = z.number().int().min(2).max(4096);
@@ -37,6 +38,7 @@ const classKernelSchema = z
     path: ['combine'],
     message: 'combine needs slices, expected both or neither',
   });
+/** How one class of matmuls sums: the keys of docs/kernels.md, “A class takes”. */
 export type ClassKernel = z.infer<typeof classKernelSchema>;
 
 /** How one graph computes. */
@@ -59,6 +61,7 @@ const graphKernelSchema = z
       message: 'the chunks are the slices of the class values, expected no slices or permute beside it',
     },
   );
+/** How a whole graph sums: attention layout, prepacking, chunks of keys, and settings per class. */
 export type GraphKernel = z.infer<typeof graphKernelSchema>;
 
 /** A preset as JSON; what `--kernels FILE.json` reads. */
@@ -71,6 +74,7 @@ export const kernelsSchema = z.strictObject({
   decode: graphKernelSchema,
 });
 
+/** The kernels of the two arms, and the name that a run is identified by. */
 export interface KernelPreset {
   name: string;
   /** Kernel of the prompt's prefill and of the uncached arm. */

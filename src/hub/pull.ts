@@ -16,6 +16,7 @@ import { plainFolder } from './plain-folder.ts';
 import { checkRepositoryName, checkRevision, type Listing, listTop, resolveCommit } from './repository.ts';
 import { defaultPatience, type Patience } from './transient.ts';
 
+/** What to pull, and into which folder. */
 export interface PullOptions {
   /** `ORG/NAME` */
   repository: string;
@@ -35,6 +36,7 @@ export interface PullOptions {
   onUnsupported?: (reason: string) => void;
 }
 
+/** How far one file is; `total` is its size in bytes. */
 export interface PullProgress extends FileProgress {
   name: string;
   total: number;

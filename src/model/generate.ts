@@ -4,6 +4,7 @@ import { Arm, type ArmStep } from './arms.ts';
 import { type Capture, captureNothing, type Executor } from './executor.ts';
 import { chooseToken, type Strategy } from './sampling/index.ts';
 
+/** Which arm continues the prompt, for how long, and what is captured on the way. */
 export interface GenerateOptions {
   /** `cached` decodes the newest rows on a K/V cache; `uncached` runs all rows for every token. Default `cached`. */
   arm?: 'cached' | 'uncached';
@@ -31,6 +32,7 @@ export interface GeneratedStep extends ArmStep {
   token: number;
 }
 
+/** The continuation of a prompt. */
 export interface Generated {
   /** New tokens only; the end token, if it came, is the last. */
   tokens: number[];

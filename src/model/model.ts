@@ -20,6 +20,7 @@ import type { HookedFunction, HookFunction } from './hook-functions.ts';
 import type { KVCache } from './kv-cache.ts';
 import { forward } from './plans.ts';
 
+/** Under which arithmetic a model runs. */
 export interface ModelOptions {
   /** Name of a rounding policy, path of one, or a policy; default `fp16`. */
   precision?: string | RoundingPolicy;
@@ -32,6 +33,7 @@ export interface ModelOptions {
 /** Which hooks to keep: a name or glob, several, or a test of each name. */
 export type NamesFilter = string | readonly string[] | ((name: string) => boolean);
 
+/** What a run captures, and which blocks and rows it runs: TransformerLens’s names for the same. */
 export interface RunOptions {
   /** Hooks to capture; default all but the opt-in ones. */
   namesFilter?: NamesFilter;

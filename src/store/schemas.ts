@@ -39,6 +39,7 @@ const condition = column('text', 'condition, joins with conditions.arrow');
 const prompt = column('text', 'id of the prompt, joins with prompts.arrow');
 const spec = column('text', 'name of the patch spec');
 
+/** Columns of every Arrow table of a run, by table and name: what docs/tables.md lists and the writer checks. */
 export const tables = {
   conditions: {
     condition: column('text', 'name of the condition'),

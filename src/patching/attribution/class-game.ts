@@ -140,7 +140,10 @@ export interface ClassAttribution {
   shares: ClassShare[];
 }
 
-/** @throws Error if a subset was not played. */
+/**
+ * Shapley value, one-in and leave-one-out of each class of operations, from the drift of all their subsets.
+ * @throws Error if a subset was not played.
+ */
 export function attributeClasses({ history, steps, worth }: ClassGame): ClassAttribution {
   const v = everySubset.map((subset) => {
     const value = worth.get(subset);

@@ -32,6 +32,7 @@ export interface CleanCorruptedProgress {
   from: number;
 }
 
+/** A run of the experiment `clean-corrupted`. */
 export interface CleanCorruptedRunOptions
   extends Pick<RunSubject, 'checkpoint' | 'policy' | 'kernels' | 'threads' | 'run' | 'signal'> {
   spec: CleanCorruptedSpec;

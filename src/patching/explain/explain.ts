@@ -26,6 +26,7 @@ import type { ExplainedArm, ExplainedCell, ExplainedStep, Explanation, OrderMatc
 const contextTokens = 24;
 const topTokens = 5;
 
+/** A run that has been made, and the arithmetic that it was made under. */
 export interface ExplainOptions {
   executor: Executor;
   /** Prompt tokens of the run, by index. */

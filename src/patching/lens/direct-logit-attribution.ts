@@ -19,6 +19,7 @@ import { roundTo } from '../../numerics/half.ts';
 import type { PatchInput } from '../sweep/act-patch.ts';
 import { positionIn } from '../sweep/metrics.ts';
 
+/** What is attributed, where, and how finely. */
 export interface AttributionOptions {
   /** Token whose logit is attributed. */
   answer: number;
@@ -30,6 +31,7 @@ export interface AttributionOptions {
   perHead?: boolean;
 }
 
+/** What one component of the residual stream adds to the attributed logit. */
 export interface Contribution {
   /** `embed`, `L3 attn`, `L3H1`, `L3 mlp` */
   name: string;
@@ -40,6 +42,7 @@ export interface Contribution {
   value: number;
 }
 
+/** Contributions that, with `remainder`, sum to the attributed logit; units are logits. */
 export interface DirectLogitAttribution {
   /** In execution order. */
   contributions: Contribution[];

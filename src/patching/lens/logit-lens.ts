@@ -10,6 +10,7 @@ import type { Model } from '../../model/model.ts';
 import type { PatchInput } from '../sweep/act-patch.ts';
 import { tokenLabel } from '../sweep/labels.ts';
 
+/** The final norm and the unembedding applied to the residual stream at every depth. */
 export interface LogitLens {
   /** [layer, pos, d_vocab]: before block 0, then after each block; the last are the model's own logits. */
   logits: NdArray<FloatArray>;

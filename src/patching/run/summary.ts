@@ -36,6 +36,7 @@ export interface TokenSummary {
   followsBase: number | null;
 }
 
+/** One cell of a spec – a history, a kernel and a patch – over all prompts and patched steps. */
 export interface CellSummary {
   history: HistoryKind;
   kernel: CellPlan['kernel'];
@@ -61,6 +62,7 @@ export interface PartSummary {
   share: number | null;
 }
 
+/** What a run of the experiment `arms` found; without `valid` its numbers do not count. */
 export interface PatchSummary {
   model: string;
   precision: string;

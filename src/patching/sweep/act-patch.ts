@@ -23,6 +23,7 @@ import { type SweepMethod, type SweepOptions, sweep } from './sweep.ts';
 /** Prompt to patch: a text or token ids. */
 export type PatchInput = string | readonly number[];
 
+/** How the cells of a target are run, and what an interrupted sweep left. */
 export interface ActPatchOptions extends SweepOptions {
   /** Values that are known from an interrupted sweep, by cell key; `onCell` gives them. */
   finished?: ReadonlyMap<string, number>;
@@ -30,6 +31,7 @@ export interface ActPatchOptions extends SweepOptions {
   onCell?: (cell: { key: string; value: number }) => void;
 }
 
+/** The metric of every cell of one target, with its two baselines. */
 export interface ActPatchResult {
   /** Hook kind. */
   kind: string;

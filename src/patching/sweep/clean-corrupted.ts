@@ -55,6 +55,7 @@ export interface CleanCorruptedOptions extends SweepOptions {
   onCell?: (cell: { key: string; value: CellDistance }) => void;
 }
 
+/** A pair of prompts of as many tokens each, and the grids to patch. */
 export interface CleanCorruptedRequest extends CleanCorruptedSubject, CleanCorruptedOptions {}
 
 /** A row of patches.arrow. */
@@ -70,6 +71,7 @@ export interface Baselines {
   base: CellDistance;
 }
 
+/** The measured cells of all grids of a pair of prompts. */
 export interface CleanCorrupted extends Baselines {
   /** Grid by grid, in row-major order of its axes. */
   rows: CleanCorruptedRow[];

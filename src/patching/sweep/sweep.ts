@@ -14,6 +14,7 @@ import { SweepRun } from './sweep-run.ts';
 import { openSweepPool, type SweepMode } from './sweep-runner.ts';
 import { tasksOf } from './sweep-tasks.ts';
 
+/** How the cells of a sweep are run; none of these changes a value. */
 export interface SweepOptions {
   /** Worker threads; default 1. Results do not depend on it. Threads need the build; without it one thread runs. */
   workers?: number;
@@ -46,6 +47,7 @@ export interface SweepMethod {
   equality: string;
 }
 
+/** The cells of a sweep, and what is evaluated of each. */
 export interface SweepRequest<T> extends SweepOptions {
   executor: Executor;
   /** The corrupted prompt: what cells patch. */
@@ -68,6 +70,7 @@ export interface SweepRequest<T> extends SweepOptions {
   onCell?: (index: number, value: T) => void;
 }
 
+/** The values of a sweep. */
 export interface SweepResult<T> {
   /** In the order of the cells. */
   values: T[];

@@ -4,6 +4,7 @@
  */
 import { type FlowArm, type FlowToken, flowArms, type TokenFlow } from '../data/token-flow.ts';
 import { formatCounted } from '../terminal/numbers.ts';
+import { columnsOf } from '../visible.ts';
 import { type Figure, type FigureOptions, frame } from './frame.ts';
 import { shownName, textWidth } from './plot.ts';
 import { escapeXml, round, text } from './svg.ts';

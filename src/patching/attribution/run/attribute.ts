@@ -12,6 +12,7 @@ import { parseAttributed } from './schema.ts';
 import { type AttributionSummary, AttributionSums } from './summary.ts';
 import { AttributionTables } from './tables.ts';
 
+/** A run of the experiment `attribution`. */
 export interface AttributeOptions extends ExperimentOptions {
   spec: AttributionSpec;
 }

@@ -66,6 +66,7 @@ export interface NullFound extends NullSummary {
   flipped: number | null;
 }
 
+/** What a run of the experiment `attribution` found; parts that the spec does not ask for are empty or null. */
 export interface AttributionSummary {
   model: string;
   precision: string;
