@@ -22,6 +22,7 @@ const chapters: readonly (readonly [folder: string, title: string])[] = [
   ['divergence', 'Divergence, capture and gates'],
   ['patching', 'Patching, attribution and explanation'],
   ['study', 'Prompts'],
+  ['report', 'Runs and their figures'],
   ['store', 'Files'],
   ['', 'Errors'],
 ];

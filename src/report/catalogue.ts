@@ -87,6 +87,7 @@ const figures = {
   temperature: figure(temperatureData, temperatureFigure),
 } as const satisfies Record<string, Draw>;
 
+/** Name of a figure. */
 export type FigureName = keyof typeof figures;
 
 /** Names of all figures, in the order in which a reader meets them. */

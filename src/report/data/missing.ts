@@ -1,5 +1,6 @@
 /** What a figure says where its table is not there. */
 
+/** Rows that a run does not have. */
 export interface Missing {
   /** What is missing, one sentence: `No answers.arrow.` */
   missing: string;
@@ -7,6 +8,7 @@ export interface Missing {
   command: string;
 }
 
+/** True for what is missing instead of what was asked for. */
 export function isMissing(found: object): found is Missing {
   return 'missing' in found && 'command' in found;
 }

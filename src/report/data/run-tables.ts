@@ -21,6 +21,7 @@ export type RunTable =
 /** Rows of the K/V cache, one per head, where a run saved them. */
 export type ActivationTable = 'activations/attn.rot_k' | 'activations/attn.v';
 
+/** A run's tables and JSON files. */
 export interface RunTables {
   /** The folder's name, or what the files were called. */
   name: string;

@@ -2,6 +2,7 @@
 import { escapeXml, round, text } from './svg.ts';
 import { type Appearance, adaptiveStyle, type Palette, paletteOf, pixelStyle } from './theme.ts';
 
+/** A drawn figure. */
 export interface Figure {
   /** The finding. */
   title: string;
@@ -17,6 +18,7 @@ export interface Figure {
   svg: string;
 }
 
+/** How a figure is drawn. */
 export interface FigureOptions {
   /** CSS pixels; default 720. */
   width?: number;

@@ -54,11 +54,19 @@ describe.skipIf(chromiumPath === null)('the page', () => {
       expect(requests.filter((each) => !each.startsWith('data:'))).toEqual([address]);
       const drawn = await page.locator('figure[data-figure]:not(.missing)').evaluateAll((figures) =>
         figures.map((figure) => {
-          const box = figure.querySelector('svg')?.getBoundingClientRect();
+          const box = figure.querySelector('.drawing svg, .kvl-flow')?.getBoundingClientRect();
           return { name: figure.id, visible: (box?.width ?? 0) > 100 && (box?.height ?? 0) > 40 };
         }),
       );
-      const expected = ['drift-map', 'first-operation', 'inherited-added', 'margin-drift', 'survival', 'oracle'];
+      const expected = [
+        'drift-map',
+        'first-operation',
+        'inherited-added',
+        'margin-drift',
+        'survival',
+        'token-flow',
+        'oracle',
+      ];
       expect(drawn.map(({ name }) => name)).toEqual(expect.arrayContaining(expected));
       expect(drawn.filter(({ visible }) => !visible)).toEqual([]);
       const background = await page.evaluate('getComputedStyle(document.body).backgroundColor');
