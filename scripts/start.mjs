@@ -1,6 +1,6 @@
 /**
- * `npm start`: the main job on the embedded model, written to the next free folder under data/runs/. Arguments after
- * `npm start --` are passed on.
+ * `npm start`: the main job on the embedded model, written to the next free folder under data/runs/, and its report. Arguments
+ * after `npm start --` are passed on.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const main = join(root, 'dist', 'cli', 'main.js');
 const given = process.argv.slice(2);
 
 /** The first data/runs/diverge-mini-llama-<n> that is not there yet. */
@@ -18,11 +19,21 @@ function nextRun() {
   }
 }
 
-const out = given.some((argument) => argument === '--out' || argument.startsWith('--out=')) ? [] : ['--out', nextRun()];
-const command = [join(root, 'dist', 'cli', 'main.js'), 'diverge', 'mini-llama', ...out, ...given];
-const child = spawn(process.execPath, command, { stdio: 'inherit' });
+/** Run kvlens; resolves with its exit code. */
+function kvlens(words, stdout) {
+  const child = spawn(process.execPath, [main, ...words], { stdio: ['inherit', stdout, 'inherit'] });
+  return new Promise((resolve) => child.on('exit', (code) => resolve(code ?? 1)));
+}
+
 // Ctrl-C reaches the child by itself; stay until it has kept its work.
 process.on('SIGINT', () => {});
-child.on('exit', (code) => {
-  process.exitCode = code ?? 1;
-});
+const at = given.findIndex((argument) => argument === '--out' || argument.startsWith('--out='));
+const out = at < 0 ? nextRun() : given[at].startsWith('--out=') ? given[at].slice('--out='.length) : given[at + 1];
+process.exitCode = await kvlens(['diverge', 'mini-llama', ...(at < 0 ? ['--out', out] : []), ...given], 'inherit');
+// A run whose gates failed has a page too, which says so.
+if ((process.exitCode === 0 || process.exitCode === 1) && out && existsSync(join(out, 'manifest.json'))) {
+  // The answer has been printed; the page's place has not.
+  const quiet = given.includes('--json') || given.includes('--quiet');
+  const code = await kvlens(['report', out, '--quiet'], quiet ? 'ignore' : 'inherit');
+  if (process.exitCode === 0) process.exitCode = code;
+}

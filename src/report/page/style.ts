@@ -12,7 +12,7 @@ export function pageStyle(): string {
   return `
 ${adaptiveStyle()}
 ${tokenFlowStyle}
-.kvl-flow h3{font-size:14.5px;font-weight:620;line-height:1.35;margin:0}.kvl-flow-note{font-size:12.5px;color:${ink3};margin:0 0 8px}.kvl-flow{margin:0}
+.kvl-flow h3{font-size:14.5px;font-weight:620;line-height:1.35;margin:0}.kvl-flow-note{font-size:12.5px;color:${ink3};margin:0 0 8px}.kvl-flow{margin:0}.kvl-flow-tokens{margin:4px 0 14px}.kvl-candidates th,.kvl-candidates td{padding:1px 8px 1px 0;border:0;vertical-align:middle;font-size:12.5px}.kvl-token.read{background:${panel}}
 :root{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}
 .kvl-page{${themeVariables(themes.light)}}
 *{box-sizing:border-box}
@@ -34,7 +34,7 @@ h1{font-size:33px;font-weight:640;line-height:1.22;letter-spacing:-.02em;max-wid
 .question{font-size:12.5px;color:${ink3}}.answer{font-size:20px;font-weight:640;line-height:1.25;letter-spacing:-.015em;margin:1px 0 3px}
 .evidence{font-size:12.5px;line-height:1.42;color:${ink2}}
 .scope{font-size:12.5px;color:${ink3};border-top:1px solid ${rule};padding-top:9px;margin:0;max-width:none}
-section{margin-top:54px}h2{font-size:21px;font-weight:640;letter-spacing:-.015em;margin:0 0 4px}.number{color:${ink3};font-weight:450;margin-right:8px}
+.page section:not(.kvl-flow){margin-top:54px}h2{font-size:21px;font-weight:640;letter-spacing:-.015em;margin:0 0 4px}.number{color:${ink3};font-weight:450;margin-right:8px}
 .about{max-width:46em;margin:0 0 18px;color:${ink2}}
 .figures{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr);gap:0 44px}
 figure{margin:0 0 30px;min-width:0;scroll-margin-top:12px}figure.whole{grid-column:1/-1}
@@ -69,7 +69,7 @@ button{cursor:pointer}button:hover{border-color:${ink3}}
 @media (max-width:820px){
 .page{padding:16px 16px 56px}h1{font-size:26px;margin-top:24px}.lede{font-size:16px}
 .cards{grid-template-columns:1fr}.card{padding-left:0!important}.card+.card{border-left:0;border-top:1px solid ${rule}}
-.figures{grid-template-columns:minmax(0,1fr)}section{margin-top:40px}
+.figures{grid-template-columns:minmax(0,1fr)}.page section:not(.kvl-flow){margin-top:40px}
 figure.whole .drawing{overflow-x:auto}figure.whole .drawing svg{max-width:none}
 .facts{grid-template-columns:minmax(0,1fr)}.facts dd{margin-bottom:6px}
 }
