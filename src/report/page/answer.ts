@@ -173,7 +173,12 @@ function tokens({ texts, parted, flips, steps }: Pooled): Card {
   };
 }
 
-function start({ first }: Findings): Card {
+/** Whose evidence it is, where the answer is of several conditions. */
+function whose(condition: { model: string; strategy: string }, comparisons: readonly Comparison[]): string {
+  return comparisons.length > 1 ? `${condition.model}, ${condition.strategy}: ` : '';
+}
+
+function start({ first, comparisons }: Findings): Card {
   const card = { question: 'Where does it start?', figure: 'first-operation' };
   if (first === null) return { ...card, answer: 'Not captured', evidence: html`layers.arrow has no rows` };
   const { map, step } = first;
@@ -186,12 +191,12 @@ function start({ first }: Findings): Card {
   const operation = first.operations[first.first];
   return {
     ...{ ...card, answer: hookLabel(operation) },
-    evidence: html`<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; what runs before it is equal`,
+    evidence: html`${whose(map.condition, comparisons)}<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; what runs before it is equal`,
   };
 }
 
 /** Of the 2×2: a factor that by itself brings back half of the distance and more carries it. */
-function carrier({ twoByTwo, gates, planted }: Findings): Card {
+function carrier({ twoByTwo, gates, planted, comparisons }: Findings): Card {
   const card = { question: 'What carries it?', figure: 'two-by-two' };
   const panel = twoByTwo?.panels[0];
   if (!panel) {
@@ -229,7 +234,8 @@ function carrier({ twoByTwo, gates, planted }: Findings): Card {
           ? 'The kernel'
           : 'Both together';
   const values = html`history alone ${formatValue(alone)}, kernel alone ${formatValue(own)}, both ${formatValue(whole)}`;
-  return { ...card, answer, evidence: html`${values};<br>${exact}` };
+  const of = comparisons.find(({ condition }) => condition.condition === panel.condition);
+  return { ...card, answer, evidence: html`${of ? whose(of.condition, comparisons) : ''}${values};<br>${exact}` };
 }
 
 function right({ errors }: Pooled): Card {

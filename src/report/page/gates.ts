@@ -10,7 +10,16 @@ const marks = {
   'not-applicable': html`<span class="open">○ not run</span>`,
 };
 
-const claims: Readonly<Record<string, string>> = gateClaims;
+/** Of the gates that runs have, and of the checks that patching and studies add to them. */
+const claims: Readonly<Record<string, string>> = {
+  ...gateClaims,
+  'patch-self': 'a step patched with its own values changes no bit',
+  'patch-full': 'in every cell history and kernel both replaced give the recomputed step',
+  'no-class': 'with no class of operations on the decode kernel nothing differs',
+  'all-places': 'with every rounding place in the policy’s type the policy’s own drift comes out',
+  'layer-replay': 'a layer run by itself gives the bits it gave in the whole',
+  placebo: 'placebo arms that come from one forward equal their honest recomputation',
+};
 
 export function gatesChip(gates: readonly RunGate[]): Html {
   const failed = gates.filter(({ status }) => status === 'failed').length;

@@ -65,8 +65,8 @@ export const sections: readonly SectionDefinition[] = [
     about:
       'Drift that rounding makes grows with the unit roundoff, and the KL divergence with its square. The float64 oracle has the same rounded weights, so that an error is what arithmetic adds.',
     figures: [
-      { name: 'precision-ladder', width: 'half' },
-      { name: 'oracle', width: 'half' },
+      { name: 'precision-ladder', width: 'whole' },
+      { name: 'oracle', width: 'whole' },
     ],
   },
 ];

@@ -62,7 +62,7 @@ svg .thumbnail{cursor:pointer}
 .waiting .drawing{opacity:.5}
 .rows{margin:6px 0 0;font-size:12.5px;color:${ink3}}.rows summary{padding:0;font-size:12.5px}.rows .scroll{max-height:320px;overflow:auto;margin-top:6px}.rows table{font-size:12px;width:auto}
 #explorer fieldset{border:1px solid ${rule};border-radius:4px;margin:20px 0 0;padding:6px 14px 12px;display:flex;flex-wrap:wrap;gap:8px 18px;align-items:center;font-size:12.5px;color:${ink2}}
-#explorer legend{padding:0 6px;color:${ink3}}#explorer label{white-space:nowrap}#explorer p{flex-basis:100%;margin:0;color:${ink3}}
+#explorer legend{padding:0 6px;color:${ink3}}#explorer fieldset{min-width:0}#explorer label{display:flex;gap:6px;align-items:center;min-width:0;white-space:nowrap}#explorer select{min-width:0;flex:0 1 auto;text-overflow:ellipsis}#explorer p{flex-basis:100%;margin:0;color:${ink3}}
 #status{position:fixed;right:16px;bottom:16px;max-width:min(46em,calc(100vw - 32px));background:${panel};color:${ink};border-left:3px solid ${ink};padding:8px 14px;font-size:13px;z-index:2}#status:empty{display:none}
 button,select,input{font:inherit;font-size:12.5px;color:${ink};background:${background};border:1px solid ${rule};border-radius:4px;padding:3px 9px;max-width:100%}
 button{cursor:pointer}button:hover{border-color:${ink3}}
