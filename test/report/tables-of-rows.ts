@@ -14,10 +14,11 @@ const blanks: Record<ColumnType, unknown> = {
 
 type Tables = Exclude<RunTable, ActivationTable>;
 
-/** @param activations paths of files */
+/** @param activations paths of files @param batchRows rows to a batch: few, so that readers meet several */
 export function tablesOfRows(
   given: Partial<Record<Tables, readonly GivenRow[]>>,
   activations: Partial<Record<ActivationTable, string>> = {},
+  batchRows = 7,
 ): RunTables {
   return {
     name: 'test',
@@ -30,9 +31,8 @@ export function tablesOfRows(
         for (let i = 0; i < file.batchCount; i++) yield await file.batch(i);
         return await file.close();
       }
-      // Few rows to a batch, so that readers meet several.
       const rows = given[table] ?? [];
-      for (let at = 0; at < rows.length; at += 7) yield batchOf(table, rows.slice(at, at + 7));
+      for (let at = 0; at < rows.length; at += batchRows) yield batchOf(table, rows.slice(at, at + batchRows));
     },
     json: async () => null,
   };

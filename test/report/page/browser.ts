@@ -1,18 +1,10 @@
 /** A headless Chromium of the system, for what only a browser can show. Without one these tests are skipped, and say so. */
-import { existsSync } from 'node:fs';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll } from 'vitest';
+import { chromiumPath } from './chromium.ts';
 
-const candidates = [
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  '/usr/bin/google-chrome-stable',
-];
+export { chromiumPath } from './chromium.ts';
 
-/** Path of a Chromium: KVLENS_CHROMIUM, else where systems put it; null for none. */
-export const chromiumPath =
-  [process.env.KVLENS_CHROMIUM, ...candidates].find((path) => path && existsSync(path)) ?? null;
 if (chromiumPath === null) console.log('skipped: tests of the page need Chromium (Debian: apt install chromium)');
 
 let browser: Browser | undefined;
