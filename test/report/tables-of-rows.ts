@@ -23,7 +23,7 @@ export function tablesOfRows(
   return {
     name: 'test',
     has: (table) => table in given || table in activations,
-    batches: async function* (table) {
+    batches: async function* (table, wanted = () => true) {
       if (table === 'activations/attn.rot_k' || table === 'activations/attn.v') {
         const path = activations[table];
         if (path === undefined) return;
@@ -32,7 +32,8 @@ export function tablesOfRows(
         return await file.close();
       }
       const rows = given[table] ?? [];
-      for (let at = 0; at < rows.length; at += batchRows) yield batchOf(table, rows.slice(at, at + batchRows));
+      for (let at = 0; at < rows.length; at += batchRows)
+        if (wanted(at / batchRows)) yield batchOf(table, rows.slice(at, at + batchRows));
     },
     json: async () => null,
   };

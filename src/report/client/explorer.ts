@@ -8,6 +8,7 @@ import { type RunCondition, readConditions, shortNames } from '../data/condition
 import { driftMapData } from '../data/drift-map.ts';
 import { type MapPart, partOfMap } from '../data/map-part.ts';
 import { isMissing } from '../data/missing.ts';
+import { layerOwners } from '../data/owners.ts';
 import type { RunTables } from '../data/run-tables.ts';
 import { tokenFlowData } from '../data/token-flow.ts';
 import { driftMapFigure } from '../figures/drift-map.ts';
@@ -100,25 +101,26 @@ export class Explorer {
     keepView({ ...change, step: undefined, hook: undefined });
     const select = document.querySelector<HTMLSelectElement>('#explorer select[name=condition]');
     if (select && change.condition !== undefined) select.value = change.condition;
-    await this.redraw(this.whole ? null : ofPrompt);
+    await this.redraw(this.whole && change.condition !== undefined ? null : ofPrompt);
   }
 
   /** Draw figures anew. @param names null: all of them */
   private async redraw(names: readonly FigureName[] | null): Promise<void> {
     const asked = ++this.asked;
-    for (const { figures } of sections) {
-      for (const { name, width } of figures) {
-        const old = document.getElementById(name);
-        if (!old || (names !== null && !names.includes(name))) continue;
-        old.classList.add('waiting');
-        try {
-          const drawn = await pageFigure(this.run, name, width, this.selection);
-          if (asked !== this.asked) return;
-          await this.replace(old, figureHtml(drawn));
-        } catch (error) {
-          old.classList.remove('waiting');
-          say(old, error);
-        }
+    // The map first: it is what the reader's tools are about.
+    const all = sections.flatMap(({ figures }) => figures);
+    const inOrder = [...all].sort((a, b) => Number(b.name === 'drift-map') - Number(a.name === 'drift-map'));
+    for (const { name, width } of inOrder) {
+      const old = document.getElementById(name);
+      if (!old || (names !== null && !names.includes(name))) continue;
+      old.classList.add('waiting');
+      try {
+        const drawn = await pageFigure(this.run, name, width, this.selection);
+        if (asked !== this.asked) return;
+        await this.replace(old, figureHtml(drawn));
+      } catch (error) {
+        old.classList.remove('waiting');
+        say(old, error);
       }
     }
   }
@@ -191,11 +193,7 @@ export function say(place: HTMLElement, error: unknown): void {
 
 /** Prompts with rows in layers.arrow, in the order of the run. */
 async function promptsOf(run: RunTables): Promise<{ prompt: string; index: number }[]> {
-  const drawn = new Set<string>();
-  for await (const batch of run.batches('layers')) {
-    const prompt = new Columns('layers', batch).texts('prompt');
-    for (let row = 0; row < batch.numRows; row++) drawn.add(prompt(row));
-  }
+  const drawn = new Set([...(await layerOwners(run)).values()].flatMap((prompts) => [...prompts.keys()]));
   const found = new Map<string, number>();
   for await (const batch of run.batches('prompts')) {
     const columns = new Columns('prompts', batch);

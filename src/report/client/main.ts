@@ -20,7 +20,9 @@ async function start(): Promise<void> {
   shown = excerpt
     ? { run: await runOfExcerpt(excerpt.textContent ?? ''), whole: false }
     : { run: await runOfServer(), whole: true };
+  if (shown.whole) status(`reading ${shown.run.name} …`);
   await new Explorer(shown.run, page, shown.whole).start();
+  status('');
   document.documentElement.dataset.ready = 'true';
 }
 

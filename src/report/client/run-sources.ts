@@ -12,7 +12,7 @@ function runOf(name: string, tables: Sources, texts: Texts): RunTables {
   return {
     name,
     has: (table) => tables.has(`${table}.arrow`),
-    batches: (table) => batchesOf(tables, `${table}.arrow`),
+    batches: (table, wanted) => batchesOf(tables, `${table}.arrow`, wanted),
     json: async (file) => {
       const text = await texts.get(`${file}.json`)?.();
       return text === undefined ? null : JSON.parse(text);
@@ -20,12 +20,17 @@ function runOf(name: string, tables: Sources, texts: Texts): RunTables {
   };
 }
 
-async function* batchesOf(tables: Sources, path: string): AsyncGenerator<RecordBatch> {
+async function* batchesOf(
+  tables: Sources,
+  path: string,
+  wanted: (index: number) => boolean = () => true,
+): AsyncGenerator<RecordBatch> {
   const open = tables.get(path);
   if (!open) return;
   const file = await openArrowSource(await open(), path);
   try {
     for (let index = 0; index < file.batchCount; index++) {
+      if (!wanted(index)) continue;
       yield await file.batch(index);
       // Between batches the page stays alive.
       await new Promise((resolve) => setTimeout(resolve, 0));
@@ -85,8 +90,8 @@ export async function runOfExcerpt(text: string): Promise<RunTables> {
   return {
     name: excerpt.name,
     has: (table) => tables.has(`${table}.arrow`),
-    batches: async function* (table) {
-      yield* tables.get(`${table}.arrow`)?.batches ?? [];
+    batches: async function* (table, wanted = () => true) {
+      yield* (tables.get(`${table}.arrow`)?.batches ?? []).filter((_, index) => wanted(index));
     },
     json: async (file) => {
       const text = excerpt.texts[`${file}.json`];

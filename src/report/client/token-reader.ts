@@ -36,7 +36,7 @@ export function readTokens(figure: HTMLElement, data: TokenFlow): void {
     if (token) goTo(token);
   });
   figure.addEventListener('keydown', (event) => {
-    const at = tokens.findIndex((token) => token === document.activeElement);
+    const at = tokens.findIndex((token) => token.matches(':focus'));
     if (at < 0) return;
     const { arm, step } = tokens[at].dataset;
     const own = tokens.filter((token) => token.dataset.arm === arm);

@@ -1,8 +1,8 @@
 /** What the map of layers and steps is made of: one prompt under one condition, or the same prompt under several. */
-import { Columns } from './columns.ts';
 import { beside, focusOf, type RunCondition, readConditions } from './conditions.ts';
 import { type LayerMap, readLayerMaps } from './layer-map.ts';
 import { isMissing, type Missing } from './missing.ts';
+import { layerOwners, type PromptCounts, promptCounts } from './owners.ts';
 import type { RunTables } from './run-tables.ts';
 
 export interface MapSelection {
@@ -67,45 +67,22 @@ export async function chooseMap(
   return chosen === null ? noRows(condition) : { condition, prompt: chosen };
 }
 
-interface PromptCounts {
-  /** Decode steps in which some element of some hook differs. */
-  differ: number;
-  /** Decode steps in which a logit differs. */
-  logits: number;
-}
-
 /** Prompts that have rows of decode steps in layers.arrow, by condition, and how many of their steps differ. */
 async function promptsOf(
   run: RunTables,
   conditions: ReadonlySet<string>,
 ): Promise<Map<string, Map<string, PromptCounts>>> {
-  const found = new Map([...conditions].map((name) => [name, new Map<string, PromptCounts>()]));
-  for await (const batch of run.batches('layers')) {
-    const columns = new Columns('layers', batch);
-    const [condition, prompt, step] = [columns.texts('condition'), columns.texts('prompt'), columns.required('step')];
-    for (let row = 0; row < batch.numRows; row++) {
-      const prompts = found.get(condition(row));
-      if (prompts && step(row) > 0 && !prompts.has(prompt(row))) prompts.set(prompt(row), { differ: 0, logits: 0 });
-    }
-  }
-  for await (const batch of run.batches('steps')) {
-    const columns = new Columns('steps', batch);
-    const [condition, prompt, protocol] = (['condition', 'prompt', 'protocol'] as const).map((name) =>
-      columns.texts(name),
-    );
-    const [step, logits, differs] = [
-      columns.required('step'),
-      columns.required('logits_n_differ'),
-      columns.booleans('differs'),
-    ];
-    for (let row = 0; row < batch.numRows; row++) {
-      const counts = found.get(condition(row))?.get(prompt(row));
-      if (!counts || step(row) < 1 || protocol(row) !== 'teacher-forced') continue;
-      if (differs(row)) counts.differ += 1;
-      if (logits(row) > 0) counts.logits += 1;
-    }
-  }
-  return found;
+  const [owners, counts] = [await layerOwners(run), await promptCounts(run)];
+  return new Map(
+    [...conditions].map((name) => {
+      const own = counts.get(name);
+      const prompts = [...(owners.get(name)?.keys() ?? [])];
+      return [
+        name,
+        new Map(prompts.map((prompt) => [prompt, own?.get(prompt) ?? { differ: 0, logits: 0, batches: [] }])),
+      ];
+    }),
+  );
 }
 
 /** Most steps whose logits differ, then most in which anything does; the first of equals; null for none. */

@@ -6,6 +6,7 @@ import { hookDefinitions } from '../../graph/hooks.ts';
 import type { StorageType } from '../../numerics/types.ts';
 import { Columns } from './columns.ts';
 import type { RunCondition } from './conditions.ts';
+import { layerOwners, promptCounts } from './owners.ts';
 import type { RunTables } from './run-tables.ts';
 import { tokenTexts } from './token-texts.ts';
 
@@ -70,16 +71,40 @@ const order = new Map(hookDefinitions.map(({ kind }, i) => [kind, i]));
 /** Kinds whose type is that of the residual stream, the later ones preferred. */
 const residualKinds = ['logits', 'embed', 'resid_pre', 'resid_mid', 'resid_post'];
 
+/** Maps that were read last, by run: figures of one prompt ask for the same. */
+const recent = new WeakMap<RunTables, Map<string, LayerMap | null>>();
+const mostRecent = 24;
+
 /** The maps of these prompts, in their order; null for one without rows. */
 export async function readLayerMaps(run: RunTables, choices: readonly MapChoice[]): Promise<(LayerMap | null)[]> {
+  const known = recent.get(run) ?? new Map<string, LayerMap | null>();
+  recent.set(run, known);
+  const unread = choices.filter((choice) => !known.has(keyOf(choice)));
+  const read = await readMaps(run, unread);
+  for (const [i, choice] of unread.entries()) known.set(keyOf(choice), read[i]);
+  const found = choices.map((choice) => known.get(keyOf(choice)) ?? null);
+  for (const key of [...known.keys()].slice(0, Math.max(0, known.size - mostRecent))) known.delete(key);
+  return found;
+}
+
+function keyOf({ condition, prompt }: MapChoice): string {
+  return JSON.stringify([condition.condition, prompt]);
+}
+
+async function readMaps(run: RunTables, choices: readonly MapChoice[]): Promise<(LayerMap | null)[]> {
+  if (choices.length === 0) return [];
   const collected: Collection = new Map();
+  const batches = { layers: new Set<number>(), steps: new Set<number>() };
+  const [owners, counts] = [await layerOwners(run), await promptCounts(run)];
   for (const { condition, prompt } of choices) {
     const prompts = collected.get(condition.condition) ?? new Map<string, Collected>();
     prompts.set(prompt, { hooks: new Map(), cells: [], positions: new Map(), chosen: new Map() });
     collected.set(condition.condition, prompts);
+    for (const batch of owners.get(condition.condition)?.get(prompt) ?? []) batches.layers.add(batch);
+    for (const batch of counts.get(condition.condition)?.get(prompt)?.batches ?? []) batches.steps.add(batch);
   }
-  await collectLayers(run, collected);
-  await collectSteps(run, collected);
+  await collectLayers(run, collected, batches.layers);
+  await collectSteps(run, collected, batches.steps);
   const indices = await promptIndices(run);
   const maps: (LayerMap | null)[] = [];
   for (const choice of choices) {
@@ -90,8 +115,8 @@ export async function readLayerMaps(run: RunTables, choices: readonly MapChoice[
   return maps;
 }
 
-async function collectLayers(run: RunTables, collected: Collection): Promise<void> {
-  for await (const batch of run.batches('layers')) {
+async function collectLayers(run: RunTables, collected: Collection, batches: ReadonlySet<number>): Promise<void> {
+  for await (const batch of run.batches('layers', (index) => batches.has(index))) {
     const columns = new Columns('layers', batch);
     const [condition, prompt, hook, kind, dtype] = (['condition', 'prompt', 'hook', 'kind', 'dtype'] as const).map(
       (name) => columns.texts(name),
@@ -127,8 +152,8 @@ function stateOf(
   return differ === 0 ? cellStates.zero : cellStates.finite;
 }
 
-async function collectSteps(run: RunTables, collected: Collection): Promise<void> {
-  for await (const batch of run.batches('steps')) {
+async function collectSteps(run: RunTables, collected: Collection, batches: ReadonlySet<number>): Promise<void> {
+  for await (const batch of run.batches('steps', (index) => batches.has(index))) {
     const columns = new Columns('steps', batch);
     const [condition, prompt, protocol] = (['condition', 'prompt', 'protocol'] as const).map((name) =>
       columns.texts(name),

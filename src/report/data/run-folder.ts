@@ -18,7 +18,7 @@ export function openRunFolder(folder: string): RunTables {
   return {
     name: basename(resolve(folder)),
     has: (table) => existsSync(path(table)),
-    batches: (table) => batchesOf(path(table)),
+    batches: (table, wanted) => batchesOf(path(table), wanted),
     json: async (name) => {
       const file = join(folder, `${name}.json`);
       if (!existsSync(file)) return null;
@@ -31,11 +31,11 @@ export function openRunFolder(folder: string): RunTables {
   };
 }
 
-async function* batchesOf(path: string): AsyncGenerator<RecordBatch> {
+async function* batchesOf(path: string, wanted: (index: number) => boolean = () => true): AsyncGenerator<RecordBatch> {
   if (!existsSync(path)) return;
   const file = await openArrow(path);
   try {
-    for (let index = 0; index < file.batchCount; index++) yield await file.batch(index);
+    for (let index = 0; index < file.batchCount; index++) if (wanted(index)) yield await file.batch(index);
   } finally {
     await file.close();
   }

@@ -27,8 +27,11 @@ export interface RunTables {
   name: string;
   /** False where the run has no such file: a figure then says which command makes it. */
   has(table: RunTable): boolean;
-  /** One after another, so that files larger than memory can be read; nothing where the run has no such file. */
-  batches(table: RunTable): AsyncIterable<RecordBatch>;
+  /**
+   * One after another, so that files larger than memory can be read; nothing where the run has no such file.
+   * @param wanted of which batches, by their place in the file; default: all
+   */
+  batches(table: RunTable, wanted?: (index: number) => boolean): AsyncIterable<RecordBatch>;
   /** `manifest.json`, `controls.json`, `outcomes.json` or `verdicts.json`, parsed; null where the run has none. */
   json(name: 'manifest' | 'controls' | 'outcomes' | 'verdicts'): Promise<unknown>;
 }

@@ -7,6 +7,7 @@ import { type RecordBatch, Table, tableToIPC } from 'apache-arrow';
 import { Columns } from '../data/columns.ts';
 import { thumbnailData } from '../data/drift-map.ts';
 import { isMissing } from '../data/missing.ts';
+import { layerOwners } from '../data/owners.ts';
 import type { RunTable, RunTables } from '../data/run-tables.ts';
 
 /** Bytes of Arrow files before compression; a page of a study of minutes stays below 5 MB. */
@@ -64,16 +65,8 @@ async function ownersOf(run: RunTables): Promise<Owner[]> {
   const owners = maps.map(({ condition, prompt }) => ({ condition: condition.condition, prompt }));
   const [{ condition }] = owners;
   const seen = new Set(owners.map((owner) => key(owner.condition, owner.prompt)));
-  for await (const batch of run.batches('layers')) {
-    const columns = new Columns('layers', batch);
-    const [ofCondition, prompt] = [columns.texts('condition'), columns.texts('prompt')];
-    for (let row = 0; row < batch.numRows; row++) {
-      const owner = key(ofCondition(row), prompt(row));
-      if (ofCondition(row) !== condition || seen.has(owner)) continue;
-      seen.add(owner);
-      owners.push({ condition, prompt: prompt(row) });
-    }
-  }
+  const others = [...((await layerOwners(run)).get(condition)?.keys() ?? [])];
+  for (const prompt of others) if (!seen.has(key(condition, prompt))) owners.push({ condition, prompt });
   return owners;
 }
 
