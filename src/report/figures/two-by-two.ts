@@ -13,7 +13,7 @@ const panelHeight = panelTop + 4 * rowHeight + 18;
 const gap = 28;
 
 export function twoByTwoFigure(data: TwoByTwoData, options: FigureOptions = {}): Figure {
-  const title = titleOf(data.panels[0], data.panels.length > 1);
+  const title = twoByTwoTitle(data.panels[0], data.panels.length > 1);
   const subtitle = subtitleOf(data);
   return frame({ title, subtitle, shows: `Bars. ${subtitle}` }, options, (palette, width) => {
     const columns = Math.min(data.panels.length, width >= 1000 ? 3 : 2);
@@ -27,7 +27,8 @@ export function twoByTwoFigure(data: TwoByTwoData, options: FigureOptions = {}):
   });
 }
 
-function titleOf({ cells, name }: TwoByTwoPanel, several: boolean): string {
+/** What the four cells of a panel say. @param several the panel is one of several, and says which */
+export function twoByTwoTitle({ cells, name }: TwoByTwoPanel, several: boolean): string {
   const find = (history: string, kernel: string) =>
     cells.find((cell) => cell.history === history && cell.kernel === kernel);
   const neither = find('recomputed', 'prefill');

@@ -7,12 +7,15 @@ import type { FirstStep } from '../data/first-operation.ts';
 import type { RunGate } from '../data/gates.ts';
 import type { FactorCell, TwoByTwoData } from '../data/two-by-two.ts';
 import { hookLabel } from '../figures/map-grid.ts';
+import { twoByTwoTitle } from '../figures/two-by-two.ts';
 import { formatCount, formatCounted, formatShare, formatValue } from '../terminal/numbers.ts';
 import { stepRate, textRate } from '../terminal/rates.ts';
 import { type Html, html } from './html.ts';
 
 /** What the answer is made of. */
 export interface Findings {
+  /** The command that made the run. */
+  kind: string;
   /** The settings' names where the run has several: the answer is of the first. */
   setting: string;
   /** Of the first setting. */
@@ -26,7 +29,8 @@ export interface Findings {
 }
 
 export interface Answer {
-  verdict: 'yes' | 'almost' | 'no' | 'not-valid';
+  /** `open`: the run compares no steps, so that it does not answer whether the arms decode alike. */
+  verdict: 'yes' | 'almost' | 'no' | 'not-valid' | 'open';
   head: string;
   lede: Html;
   cards: readonly Card[];
@@ -45,6 +49,7 @@ export function answerOf(findings: Findings): Answer {
   const whole = pool(findings.comparisons);
   // In a study a gate voids the conditions of its group; what is left counts.
   if (failed.length > 0 && (failed[0].group === undefined || whole.steps + whole.texts === 0)) return notValid(failed);
+  if (whole.steps + whole.texts === 0) return open(findings);
   const verdict = whole.parted + whole.flips > 0 ? 'no' : (whole.differing ?? whole.logits) > 0 ? 'almost' : 'yes';
   return {
     verdict,
@@ -88,6 +93,31 @@ function notValid(failed: readonly RunGate[]): Answer {
     head: `Not valid. ${names.length === 1 ? `Gate ${names[0]} failed` : `Gates ${names.join(', ')} failed`}: no number below is evidence.`,
     lede: html`${failed.length === 1 ? '' : 'The first: '}<b>measured</b> ${first.measured}; <b>required</b> ${first.required}. The figures stay, greyed, so that the cause can be looked for.`,
     cards: [],
+  };
+}
+
+/** A run without steps: what its 2×2 says, or what it is. */
+function open(findings: Findings): Answer {
+  const { twoByTwo, kind, planted } = findings;
+  const fault = planted > 0 ? ' A fault was planted in the cached arm.' : '';
+  const panel = twoByTwo?.panels[0];
+  if (!twoByTwo || !panel) {
+    const what = kind === 'patch' ? 'patches' : kind === 'capture' ? 'captures' : 'compares nothing yet';
+    const head = `This run ${what}: it does not say whether the arms decode alike.${fault}`;
+    return {
+      verdict: 'open',
+      head,
+      lede: html`<code>kvlens diverge</code> and <code>kvlens study</code> answer that.`,
+      cards: [],
+    };
+  }
+  const [{ cells, prompts }] = panel.cells;
+  const lede = html`<b>${formatCounted(cells, 'step')}</b> of ${formatCounted(prompts, 'prompt')}, each with either history and either kernel. Whether texts part is not measured here: <code>kvlens diverge</code>.`;
+  return {
+    verdict: 'open',
+    head: `${twoByTwoTitle(panel, twoByTwo.panels.length > 1)}.${fault}`,
+    lede,
+    cards: [carrier(findings)],
   };
 }
 

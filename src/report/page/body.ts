@@ -11,10 +11,13 @@ import type { DrawnFigure, DrawnSection, Report } from './report.ts';
 export function bodyHtml(report: Report): Html {
   const { answer, sections } = report;
   const valid = answer.verdict !== 'not-valid';
+  const drawn = sections.filter(({ figures }) => figures.some((each) => !isMissed(each)));
+  const missing = sections.filter((section) => !drawn.includes(section));
   const numbered = [
-    ...sections.map((section, i) => sectionHtml(section, i + 1)),
-    gatesSection(report.gates, sections.length + 1),
-    provenanceSection(report.provenance, sections.length + 2),
+    ...drawn.map((section, i) => sectionHtml(section, i + 1)),
+    gatesSection(report.gates, drawn.length + 1),
+    provenanceSection(report.provenance, drawn.length + 2),
+    missing.length === 0 ? '' : missingSection(missing, drawn.length + 3),
   ];
   return html`<header class="bar"><b>kvlens</b><span>report · <code><bdi>${report.name}</bdi></code></span><span class="space"></span>${gatesChip(report.gates)}<span id="tools"></span></header>
 <main class="${valid ? 'valid' : 'not-evidence'}">
@@ -35,11 +38,21 @@ function cardHtml({ question, answer, evidence, figure }: Card): Html {
 function sectionHtml({ definition, figures }: DrawnSection, number: number): Html {
   const { id, question, about } = definition;
   // What the run has comes first; what it has not is a line each.
-  const missing = ({ figure }: DrawnFigure) => figure !== null && isMissing(figure);
-  const ordered = [...figures.filter((each) => !missing(each)), ...figures.filter(missing)];
+  const ordered = [...figures.filter((each) => !isMissed(each)), ...figures.filter(isMissed)];
   return html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title"><span class="number">${number}</span>${question}</h2>
 <p class="about">${about}</p>
 <div class="figures">${ordered.map((drawn) => figureHtml(drawn))}</div></section>
+`;
+}
+
+function isMissed({ figure }: DrawnFigure): boolean {
+  return figure !== null && isMissing(figure);
+}
+
+/** Questions that the run has no rows for, and the commands that would answer them. */
+function missingSection(sections: readonly DrawnSection[], number: number): Html {
+  return html`<section id="missing" aria-labelledby="missing-title"><h2 id="missing-title"><span class="number">${number}</span>What this run does not answer</h2>
+${sections.map(({ definition, figures }) => html`<h3>${definition.question}</h3><div class="figures">${figures.map(figureHtml)}</div>`)}</section>
 `;
 }
 

@@ -93,6 +93,7 @@ export async function reportOf(
   const conditions = all.map(({ condition }) => condition);
   const own = answered.map(({ condition }) => condition);
   const answer = answerOf({
+    kind: provenance.kind,
     setting: conditions.length > own.length ? settingName(own[0]) : '',
     ...{ comparisons: answered, gates, planted: provenance.planted },
     first: isMissing(first) ? null : first[0],

@@ -35,7 +35,7 @@ h1{font-size:33px;font-weight:640;line-height:1.22;letter-spacing:-.02em;max-wid
 .evidence{font-size:12.5px;line-height:1.42;color:${ink2}}
 .scope{font-size:12.5px;color:${ink3};border-top:1px solid ${rule};padding-top:9px;margin:0;max-width:none}
 .page section:not(.kvl-flow){margin-top:54px}h2{font-size:21px;font-weight:640;letter-spacing:-.015em;margin:0 0 4px}.number{color:${ink3};font-weight:450;margin-right:8px}
-.about{max-width:46em;margin:0 0 18px;color:${ink2}}
+.page section:not(.kvl-flow) h3{font-size:15px;font-weight:600;margin:18px 0 6px}.about{max-width:46em;margin:0 0 18px;color:${ink2}}
 .figures{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr);gap:0 44px}
 figure{margin:0 0 30px;min-width:0;scroll-margin-top:12px}figure.whole{grid-column:1/-1}
 .title{font-size:14.5px;font-weight:620;line-height:1.35}.subtitle{font-size:12.5px;line-height:1.42;color:${ink3};margin-bottom:8px}
