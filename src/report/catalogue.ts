@@ -26,6 +26,7 @@ import type { RowSelection } from './figures/map-grid.ts';
 import type { Measure } from './figures/map-measure.ts';
 import { marginDriftFigure } from './figures/margin-drift.ts';
 import { oracleFigure } from './figures/oracle.ts';
+import { type PatchGrid, patchGridFigure } from './figures/patch-grid.ts';
 import { precisionLadderFigure } from './figures/precision-ladder.ts';
 import { recoveryFigure } from './figures/recovery.ts';
 import { survivalFigure } from './figures/survival.ts';
@@ -90,7 +91,7 @@ export const figureNames = Object.keys(figures) as FigureName[];
 export type Shown<Found> = Found & { [display]: () => Record<string, string> };
 
 /** What Jupyter kernels for JavaScript ask an object for. */
-const display = Symbol.for('Jupyter.display');
+export const display = Symbol.for('Jupyter.display');
 
 /**
  * Draw a figure of a run; where the run has no such rows, what is missing and the command that makes it. As the last expression
@@ -105,5 +106,17 @@ export async function drawFigure(
   const found = await figures[name](run, request);
   return isMissing(found)
     ? { ...found, [display]: () => ({ 'text/plain': `${found.missing} ${found.command}` }) }
-    : { ...found, [display]: () => ({ 'image/svg+xml': found.svg, 'text/plain': found.alternative }) };
+    : shown(found);
+}
+
+/**
+ * Draw heat maps of activation patching; `patchPanel` and `patchColumns` make them from results. As the last expression of a
+ * notebook's cell they are shown.
+ */
+export function drawPatchGrid(grid: PatchGrid, options: FigureOptions = {}): Shown<Figure> {
+  return shown(patchGridFigure(grid, options));
+}
+
+function shown(figure: Figure): Shown<Figure> {
+  return { ...figure, [display]: () => ({ 'image/svg+xml': figure.svg, 'text/plain': figure.alternative }) };
 }
