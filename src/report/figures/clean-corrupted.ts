@@ -38,5 +38,5 @@ function positionColumns({ tokens }: CleanCorruptedFindings) {
 }
 
 function headColumns(count: number) {
-  return Array.from({ length: count }, (_, i) => ({ label: `head ${i}` }));
+  return Array.from({ length: count }, (_, i) => ({ label: `H${i}` }));
 }
