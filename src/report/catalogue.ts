@@ -1,4 +1,5 @@
 /** Every figure by its name: from a run's tables to an SVG, for the page, for notebooks and for files. */
+import { UsageError } from '../errors.ts';
 import { accuracyData } from './data/accuracy.ts';
 import { cacheMapData } from './data/cache-map.ts';
 import { driftMapData, thumbnailData } from './data/drift-map.ts';
@@ -96,13 +97,17 @@ export const display = Symbol.for('Jupyter.display');
 /**
  * Draw a figure of a run; where the run has no such rows, what is missing and the command that makes it. As the last expression
  * of a notebook's cell it is shown.
- * @throws InputError if a file is not one of this version's
+ * @throws InputError if a file is not one of this version's, UsageError for a name that is no figure's
  */
 export async function drawFigure(
   run: RunTables,
   name: FigureName,
   request: FigureRequest = {},
 ): Promise<Shown<Figure> | Shown<Missing>> {
+  // Notebooks are not type-checked.
+  if (!figureNames.includes(name)) {
+    throw new UsageError(`drawFigure: found figure "${name}", expected one of ${figureNames.join(', ')}`);
+  }
   const found = await figures[name](run, request);
   return isMissing(found)
     ? { ...found, [display]: () => ({ 'text/plain': `${found.missing} ${found.command}` }) }
