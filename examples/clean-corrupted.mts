@@ -9,9 +9,15 @@
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ActPatchResult, getActPatchBlockEvery, logitDiff, Model, recovery } from '../src/index.ts';
-import { tokenLabel } from '../src/patching/sweep/labels.ts';
-import { patchGridFigure } from '../src/report/figures/patch-grid.ts';
+import {
+  drawPatchGrid,
+  getActPatchBlockEvery,
+  logitDiff,
+  Model,
+  patchColumns,
+  patchPanel,
+  recoveryScale,
+} from '../src/index.ts';
 
 const problem = (buyer: string, giver: string) =>
   `${buyer} wants to buy a watch that costs $276. He saves $23 a week for 8 weeks and gets $31 from ${giver}. How much more money does he need?\n`;
@@ -25,26 +31,17 @@ const metric = logitDiff(answer, wrong);
 const { parts } = await getActPatchBlockEvery(model, corrupted, cache, metric);
 const [{ result: stream }] = parts;
 
-/** Recovery by layer and position; null where the patch changes nothing. */
-function recoveries(result: ActPatchResult): (number | null)[][] {
-  const [layers, positions] = result.values.shape;
-  return Array.from({ length: layers }, (_, layer) =>
-    Array.from({ length: positions }, (_, pos) => {
-      const value = result.values.get(layer, pos);
-      return result.vacuous.get(layer, pos) === 1 ? null : recovery(value, result);
-    }),
-  );
-}
-
-const text = (token: number) => tokenLabel(model, token);
-const name = (token: number) => JSON.stringify(text(token));
-const difference = `logit(${name(answer)}) − logit(${name(wrong)})`;
+const titles = { resid_pre: 'Residual stream before the block', attn_out: 'Attention output', mlp_out: 'MLP output' };
+const panels = parts.map(({ name: kind, result }) => patchPanel(titles[kind as keyof typeof titles], result));
+const columns = patchColumns(model, clean, corrupted);
+const differing = columns.find((column) => column.clean !== undefined);
+const difference = `logit(${JSON.stringify(differing?.clean)}) − logit(${JSON.stringify(differing?.label)})`;
 console.log(`${difference}: clean ${stream.clean.toFixed(1)}, corrupted ${stream.corrupted.toFixed(1)}`);
 const { mode, cells, vacuous, resumed } = stream.method;
 console.log(`${cells} cells, ${vacuous} change nothing, ${resumed} resumed (${mode})`);
-const grid = recoveries(stream);
+const grid = panels[0].values;
 const carriers = corrupted
-  .map((token, pos) => ({ label: `${pos}:${text(token)}`, column: grid.map((row) => row[pos]) }))
+  .map((_, pos) => ({ label: `${pos}:${columns[pos].label}`, column: grid.map((row) => row[pos]) }))
   .filter(({ column }) => column.some((value) => value !== null && Math.abs(value) > 0.1));
 console.log(`\nresid_pre   ${grid.map((_, layer) => `L${layer}`.padStart(6)).join('')}`);
 for (const { label, column } of carriers) {
@@ -53,31 +50,21 @@ for (const { label, column } of carriers) {
 }
 
 /** The strongest attention output, as the figure's title. */
-const attention = recoveries(parts[1].result).flatMap((row, layer) => row.map((value, pos) => ({ layer, pos, value })));
+const attention = panels[1].values.flatMap((row, layer) => row.map((value, pos) => ({ layer, pos, value })));
 const strongest = attention.reduce((most, cell) => ((cell.value ?? 0) > (most.value ?? 0) ? cell : most));
 const percent = Math.round(100 * (strongest.value ?? 0));
 const where = strongest.pos === corrupted.length - 1 ? 'the last token' : `token ${strongest.pos}`;
 const number = (value: number) => value.toFixed(1).replace('-', '−');
-
-const titles = { resid_pre: 'Residual stream before the block', attn_out: 'Attention output', mlp_out: 'MLP output' };
-const panels = parts.map(({ name: kind, result }) => ({
-  title: titles[kind as keyof typeof titles],
-  rows: result.axes[0].labels.map((layer) => `L${layer}`),
-  values: recoveries(result),
-}));
-const columns = corrupted.map((token, i) =>
-  token === clean[i] ? { label: text(token) } : { label: text(token), clean: text(clean[i]) },
-);
 const docs = join(dirname(dirname(fileURLToPath(import.meta.url))), 'docs');
 const figure = {
   title: `Attention in block ${strongest.layer}, at ${where}, brings back ${percent} % of the name`,
   subtitle: `mini-llama, fp16: a word problem with its two names swapped. Each cell puts one activation of the clean run back. ${difference} is ${number(stream.clean)} on the clean prompt and ${number(stream.corrupted)} on the corrupted one.`,
   ...{ columns, panels },
-  scale: { label: 'recovery: 0 as the corrupted run, 1 as the clean run', limit: 1, below: '≤ −1', above: '≥ 1' },
+  scale: recoveryScale,
   shows: `Heat maps of recovery by layer and token: ${carriers.map(({ label }) => label).join(', ')} carry the difference.`,
 };
 for (const appearance of ['light', 'dark'] as const) {
-  const { svg } = patchGridFigure(figure, { appearance, poster: true, width: 1104 });
+  const { svg } = drawPatchGrid(figure, { appearance, poster: true, width: 1104 });
   writeFileSync(join(docs, `clean-corrupted-${appearance}.svg`), `${svg}\n`);
 }
 await model.release();

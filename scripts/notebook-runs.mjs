@@ -1,5 +1,5 @@
 /**
- * The small runs that the Python notebook reads, notebooks/runs/: `npm run build && node scripts/notebook-runs.mjs`. With --check they are
+ * The small runs that the notebooks read, notebooks/runs/: `npm run build && node scripts/notebook-runs.mjs`. With --check they are
  * made again elsewhere and compared: the identity but for processor and Node, and, where these are the same too, every byte.
  */
 import { execFileSync } from 'node:child_process';
@@ -14,7 +14,7 @@ const folder = join(root, 'notebooks', 'runs');
 const drives =
   'Luke drives 42 miles an hour for 3 hours and then 72 miles an hour for 4 hours. How many miles does he drive in total?\n';
 
-/** What each is made of; the notebook quotes these commands. */
+/** What each is made of; the notebooks quote these commands. */
 const runs = {
   drift: [
     ...['diverge', 'mini-gemma2', '--prompt', drives],
@@ -25,6 +25,12 @@ const runs = {
     ...['diverge', 'mini-gemma2', '--prompt', drives, '--max-new-tokens', '30'],
     ...['--hooks', '*hook_resid_post', '--save-activations'],
   ],
+  // Coarser numbers and a kernel that sums as a GPU's may: tokens flip.
+  flips: [
+    ...['diverge', 'mini-gemma2', '--precision', 'bf16', '--kernels', 'split-k:8:storage'],
+    ...['--limit', '6', '--hooks', 'logits'],
+  ],
+  'two-by-two': ['patch', 'mini-gemma2', 'two-by-two', '--limit', '12'],
   study: ['study', 'notebooks/study.json'],
 };
 

@@ -111,11 +111,20 @@ export {
   type SweepResult,
   sweep,
 } from './patching/sweep/sweep.ts';
-export { drawFigure, type FigureName, type FigureRequest, figureNames, type Shown } from './report/catalogue.ts';
+export {
+  drawFigure,
+  drawPatchGrid,
+  type FigureName,
+  type FigureRequest,
+  figureNames,
+  type Shown,
+} from './report/catalogue.ts';
 export { isMissing, type Missing } from './report/data/missing.ts';
 export { openRunFolder } from './report/data/run-folder.ts';
 export type { RunTables } from './report/data/run-tables.ts';
 export type { Figure, FigureOptions } from './report/figures/frame.ts';
+export { type GridColumn, type GridPanel, type PatchGrid, recoveryScale } from './report/figures/patch-grid.ts';
+export { patchColumns, patchPanel } from './report/patch-panel.ts';
 export { openGraphFolder, writeGraphFolder } from './store/graph-folder.ts';
 export { openArrow } from './store/reader.ts';
 export { RunDirectory } from './store/run-directory.ts';

@@ -1,4 +1,5 @@
 /** Every figure by its name: from a run's tables to an SVG, for the page, for notebooks and for files. */
+import { UsageError } from '../errors.ts';
 import { accuracyData } from './data/accuracy.ts';
 import { cacheMapData } from './data/cache-map.ts';
 import { driftMapData, thumbnailData } from './data/drift-map.ts';
@@ -28,6 +29,7 @@ import type { RowSelection } from './figures/map-grid.ts';
 import type { Measure } from './figures/map-measure.ts';
 import { marginDriftFigure } from './figures/margin-drift.ts';
 import { oracleFigure } from './figures/oracle.ts';
+import { type PatchGrid, patchGridFigure } from './figures/patch-grid.ts';
 import { precisionLadderFigure } from './figures/precision-ladder.ts';
 import { recoveryFigure } from './figures/recovery.ts';
 import { survivalFigure } from './figures/survival.ts';
@@ -97,20 +99,36 @@ export const figureNames = Object.keys(figures) as FigureName[];
 export type Shown<Found> = Found & { [display]: () => Record<string, string> };
 
 /** What Jupyter kernels for JavaScript ask an object for. */
-const display = Symbol.for('Jupyter.display');
+export const display = Symbol.for('Jupyter.display');
 
 /**
  * Draw a figure of a run; where the run has no such rows, what is missing and the command that makes it. As the last expression
  * of a notebook's cell it is shown.
- * @throws InputError if a file is not one of this version's
+ * @throws InputError if a file is not one of this version's, UsageError for a name that is no figure's
  */
 export async function drawFigure(
   run: RunTables,
   name: FigureName,
   request: FigureRequest = {},
 ): Promise<Shown<Figure> | Shown<Missing>> {
+  // Notebooks are not type-checked.
+  if (!figureNames.includes(name)) {
+    throw new UsageError(`drawFigure: found figure "${name}", expected one of ${figureNames.join(', ')}`);
+  }
   const found = await figures[name](run, request);
   return isMissing(found)
     ? { ...found, [display]: () => ({ 'text/plain': `${found.missing} ${found.command}` }) }
-    : { ...found, [display]: () => ({ 'image/svg+xml': found.svg, 'text/plain': found.alternative }) };
+    : shown(found);
+}
+
+/**
+ * Draw heat maps of activation patching; `patchPanel` and `patchColumns` make them from results. As the last expression of a
+ * notebook's cell they are shown.
+ */
+export function drawPatchGrid(grid: PatchGrid, options: FigureOptions = {}): Shown<Figure> {
+  return shown(patchGridFigure(grid, options));
+}
+
+function shown(figure: Figure): Shown<Figure> {
+  return { ...figure, [display]: () => ({ 'image/svg+xml': figure.svg, 'text/plain': figure.alternative }) };
 }

@@ -3,7 +3,7 @@ import type { CleanCorruptedFindings, CleanCorruptedSummary } from '../../patchi
 import { bestCell, capital, cellName, heatMaps, metricName } from '../clean-corrupted.ts';
 import { formatValue } from '../terminal/numbers.ts';
 import { shown } from '../terminal/recovery.ts';
-import { patchGridFigure } from './patch-grid.ts';
+import { patchGridFigure, recoveryScale } from './patch-grid.ts';
 
 /** Files by path in the run's folder. */
 export function* cleanCorruptedFigures(summary: CleanCorruptedSummary): Generator<[path: string, svg: string]> {
@@ -23,7 +23,7 @@ export function* cleanCorruptedFigures(summary: CleanCorruptedSummary): Generato
       ...{ title, panels },
       subtitle: `${summary.model}, ${summary.precision}, ${summary.kernels}: ${spec.name}. Each cell puts one activation of the clean run into the corrupted one. ${capital(metric)} is ${clean === '' ? '0' : clean} in the clean run and ${formatValue(found.corrupted)} in the corrupted one.`,
       columns: kind === 'positions' ? positionColumns(found) : headColumns(panels[0].values[0].length),
-      scale: { label: 'recovery: 0 as the corrupted run, 1 as the clean run', limit: 1, below: '≤ −1', above: '≥ 1' },
+      scale: recoveryScale,
       shows: `Heat maps of recovery by layer and ${kind === 'positions' ? 'token' : 'head'}.`,
     };
     for (const appearance of ['light', 'dark'] as const) {
@@ -38,5 +38,5 @@ function positionColumns({ tokens }: CleanCorruptedFindings) {
 }
 
 function headColumns(count: number) {
-  return Array.from({ length: count }, (_, i) => ({ label: `head ${i}` }));
+  return Array.from({ length: count }, (_, i) => ({ label: `H${i}` }));
 }

@@ -39,6 +39,12 @@ export interface PatchGrid {
   shows: string;
 }
 
+/** Colours of recoveries: 0 as the corrupted run, 1 as the clean one. */
+export const recoveryScale: PatchGrid['scale'] = {
+  ...{ label: 'recovery: 0 as the corrupted run, 1 as the clean run', limit: 1 },
+  ...{ below: '≤ −1', above: '≥ 1' },
+};
+
 const left = 34;
 const right = 4;
 const cellHeight = 17;
