@@ -197,7 +197,11 @@ export class MapCursor {
           ];
     const { condition, prompt } = map;
     const query = `layers.arrow: condition = ${condition.condition}, prompt = ${prompt}, step = ${step}, hook = ${hook}`;
-    return html`${fact('hook', html`<code>${hook}</code>`)}${fact('step', `${step}${shared ? ` (largest of the cell, steps ${first}–${last})` : ''}`)}${values}${lens(map, at)}<div class="query"><code>${query}</code></div>`;
+    const exact =
+      state === cellStates.notCaptured
+        ? ''
+        : html`<div class="query"><code>rel_l2 = ${rel_l2[index]}, max_abs = ${max_abs[index]}, max_ulp = ${max_ulp[index]}</code></div>`;
+    return html`${fact('hook', html`<code>${hook}</code>`)}${fact('step', `${step}${shared ? ` (largest of the cell, steps ${first}–${last})` : ''}`)}${values}${lens(map, at)}<div class="query"><code>${query}</code></div>${exact}`;
   }
 }
 

@@ -74,8 +74,14 @@ export function readMarks(
 function facts(mark: SVGElement): string {
   const found = Object.entries(mark.dataset).flatMap(([name, value]) => {
     if (value === undefined || !(name in markNames)) return [];
-    const text = words.has(name) || !Number.isFinite(Number(value)) ? value : formatValue(Number(value));
+    const text = words.has(name) || !Number.isFinite(Number(value)) ? value : shortAndExact(Number(value));
     return [html`<div><span>${markNames[name]}</span> <b><bdi>${text}</bdi></b></div>`];
   });
   return html`${found}`.toString();
+}
+
+/** `5.4e-4 (0.00053921…)`: as the page writes it, and every digit where there are more. */
+function shortAndExact(value: number): string {
+  const [short, exact] = [formatValue(value), String(value)];
+  return short === exact ? short : `${short} (${exact})`;
 }

@@ -1,7 +1,6 @@
 /** A figure's rows as a table, made when the reader opens it. */
 import { cellStates, type LayerMap, mapColumns } from '../data/layer-map.ts';
 import { type Html, html } from '../page/html.ts';
-import { formatValue } from '../terminal/numbers.ts';
 import { markNames, markSelector } from './marks.ts';
 
 /** More rows than these are for the Arrow files. */
@@ -28,7 +27,7 @@ export function mapTable(map: LayerMap, step: number | undefined): Html {
   const rows = map.hooks.flatMap(({ hook }, row) => {
     const index = row * map.steps.length + at;
     if (map.states[index] === cellStates.notCaptured) return [];
-    return [[hook, ...mapColumns.map((name) => written(map.values[name][index]))]];
+    return [[hook, ...mapColumns.map((name) => String(map.values[name][index]))]];
   });
   return html`<p>Step ${map.steps[at].step}; another step: move the cursor, then open the table again.</p>${table(['hook', ...mapColumns], rows)}`;
 }
@@ -51,8 +50,4 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): H
   const more =
     rows.length > mostRows ? html`<p>${rows.length - mostRows} more rows are in the run’s Arrow files.</p>` : '';
   return html`<table><thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>${body}</tbody></table>${more}`;
-}
-
-function written(value: number): string {
-  return Number.isInteger(value) ? String(value) : formatValue(value);
 }

@@ -26,6 +26,7 @@ export interface GridColumn {
   clean?: string;
 }
 
+/** A patching result to draw: panels of rows by columns, and what their colours mean. */
 export interface PatchGrid {
   title: string;
   /** What is drawn and on what scale. */
