@@ -10,6 +10,7 @@ import { type MapPart, partOfMap } from './data/map-part.ts';
 import { marginDriftData } from './data/margin-drift.ts';
 import { isMissing, type Missing } from './data/missing.ts';
 import { oracleData } from './data/oracle.ts';
+import { patchMapData } from './data/patch-map.ts';
 import { precisionLadderData } from './data/precision-ladder.ts';
 import { recoveryData } from './data/recovery.ts';
 import type { RunTables } from './data/run-tables.ts';
@@ -30,6 +31,7 @@ import type { Measure } from './figures/map-measure.ts';
 import { marginDriftFigure } from './figures/margin-drift.ts';
 import { oracleFigure } from './figures/oracle.ts';
 import { type PatchGrid, patchGridFigure } from './figures/patch-grid.ts';
+import { patchMapFigure } from './figures/patch-map.ts';
 import { precisionLadderFigure } from './figures/precision-ladder.ts';
 import { recoveryFigure } from './figures/recovery.ts';
 import { survivalFigure } from './figures/survival.ts';
@@ -83,6 +85,7 @@ const figures = {
   'flip-prediction': figure(flipPredictionData, flipPredictionFigure),
   'two-by-two': figure(twoByTwoData, twoByTwoFigure),
   recovery: figure(recoveryData, recoveryFigure),
+  'patch-map': figure(patchMapData, patchMapFigure),
   'precision-ladder': figure((run) => precisionLadderData(run), precisionLadderFigure),
   oracle: figure(oracleData, oracleFigure),
   accuracy: figure(accuracyData, accuracyFigure),

@@ -86,9 +86,9 @@ function style(framed: boolean, appearance: Appearance): string {
   return framed ? `<style>${adaptiveStyle()}</style>` : '';
 }
 
-/** Lines of a heading, broken by an estimate of their width: half a size per character, and a little. */
+/** Lines of a heading, broken by an estimate of their width in a wide typeface. */
 function heading(content: string, width: number, size: number, fill: string, weight: number) {
-  const most = Math.max(20, Math.floor(width / (size * 0.5)));
+  const most = Math.max(20, Math.floor(width / (size * (weight > 500 ? 0.6 : 0.56))));
   const lines: string[] = [];
   let line = '';
   for (const word of content.split(' ')) {

@@ -88,6 +88,7 @@ const titles: Readonly<Record<string, string>> = {
   temperature: 'Temperature and total variation',
   'two-by-two': 'History × kernel',
   recovery: 'Recovery after a patch',
+  'patch-map': 'Recovery by layer',
   'precision-ladder': 'Precision ladder',
   oracle: 'Errors of both arms to float64',
 };

@@ -57,6 +57,7 @@ export const sections: readonly SectionDefinition[] = [
     figures: [
       { name: 'two-by-two', width: 'whole' },
       { name: 'recovery', width: 'whole' },
+      { name: 'patch-map', width: 'whole' },
     ],
   },
   {
