@@ -3,7 +3,7 @@
  * prompts, so 8 of 9 coins is no null: the unit is the prompt, and its differences are summed over the conditions.
  */
 import type { SignFlip } from '../statistics/sign-flip.ts';
-import { type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
+import { armGates, type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
 
 /** One condition's paired accuracy. */
 export interface C2Condition {
@@ -45,7 +45,7 @@ export function judgeC2(evidence: C2Evidence): Verdict[] {
   const quantile95 = placebo && placeboQuantile(placebo.sums);
   const all = conditions.length + voided.length;
   const positive = conditions.filter(({ cachedOnly, uncachedOnly }) => cachedOnly > uncachedOnly).length;
-  const verdict = unlessDoubted(evidence, ['prefix', 'finite'], (): Finding => {
+  const verdict = unlessDoubted(evidence, armGates, (): Finding => {
     const { p, sum, informative } = signFlip;
     if (informative < enoughPrompts) return 'not identifiable';
     const clear = p < 0.05;

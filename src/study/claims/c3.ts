@@ -3,6 +3,7 @@
  * rounding of half precision is its sole cause. Four parts that can each fail, and the conjunction.
  */
 import {
+  armGates,
   conjunction,
   type Estimate,
   type Evidence,
@@ -24,9 +25,9 @@ export interface FlippedPrompts {
 
 export interface C3Evidence extends Evidence {
   half: FlippedPrompts;
-  /** The control; null without one. */
+  /** The control; null without one, or where a gate that comparing its arms rests on failed. */
   single: FlippedPrompts | null;
-  /** The decode kernel and the rounded weights kept, every activation in single precision; null where it was not run. */
+  /** The decode kernel and the rounded weights kept, every activation in single precision; null where it was not run, or as the control. */
   wideActivations: FlippedPrompts | null;
   /** By metric: log10 of Σ distance in half precision over Σ distance in single precision. */
   decades: Readonly<Record<string, Estimate>>;
@@ -51,10 +52,10 @@ const enoughSteps = 1_000;
 export function judgeC3(evidence: C3Evidence): Verdict[] {
   const { half, single, wideActivations: wide, decades, orderMatched, scope } = evidence;
   const found = {
-    a: flips(half, single),
-    b: orders(Object.values(decades)),
-    c: unlessDoubted(evidence, ['null', 'prefix'], () => order(orderMatched)),
-    d: unlessDoubted(evidence, ['prefix'], () => storage(half, wide)),
+    a: unlessDoubted(evidence, armGates, () => flips(half, single)),
+    b: unlessDoubted(evidence, armGates, () => orders(Object.values(decades))),
+    c: unlessDoubted(evidence, ['null', ...armGates], () => order(orderMatched)),
+    d: unlessDoubted(evidence, armGates, () => storage(half, wide)),
   };
   const inputs = {
     a: {

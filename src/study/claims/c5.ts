@@ -3,7 +3,7 @@
  * variable. Three readings that differ: the residual patch fails (a), the cache *carries* the difference (b), the cache is
  * its *root* (c). The headline is c; a can hold trivially, since one step repairs one row of many.
  */
-import { type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
+import { armGates, type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
 
 /** Recovery after an intervention, cells that are vacuous or exact by construction left out; null where none is left. */
 export type RecoveryByHorizon = ReadonlyMap<number, Estimate | null>;
@@ -31,11 +31,11 @@ export const c5Rules = {
 /** The verdicts on C5's parts. */
 export function judgeC5(evidence: C5Evidence): Verdict[] {
   const { residual, history, recomputedDecodeShare: share, distance, scope } = evidence;
-  const b = unlessDoubted(evidence, ['null', 'prefix'], () => carrier(history, share));
+  const b = unlessDoubted(evidence, ['null', ...armGates], () => carrier(history, share));
   const found = {
-    a: unlessDoubted(evidence, ['prefix'], () => residualFails(residual)),
+    a: unlessDoubted(evidence, armGates, () => residualFails(residual)),
     b,
-    c: unlessDoubted(evidence, ['null', 'prefix'], () => root(distance, b)),
+    c: unlessDoubted(evidence, ['null', ...armGates], () => root(distance, b)),
   };
   const inputs = {
     a: horizons('R', residual, judgedHorizons),

@@ -12,7 +12,7 @@ export function falsifications(view: StudyView): Falsification[] {
   return halves
     .flatMap((family) => view.models(family))
     .flatMap((model): Falsification[] => {
-      const { half, single, control } = compare(view, model, { wide: false });
+      const { half, single, control } = compare(view, model, 'figures');
       if (single === null || control === null) return [];
       const [l2, kl] = (['l2Centred', 'kl'] as const).map((metric) =>
         mapped(measuredRatio(pairedSums(half, single, metric)), Math.log10),
