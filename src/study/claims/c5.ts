@@ -15,7 +15,10 @@ export interface C5Evidence extends Evidence {
   history: RecoveryByHorizon;
   /** Σ D of the cell (recomputed, decode) over Σ D of (cached, decode). */
   recomputedDecodeShare: Estimate | null;
-  /** Distances over the same steps: ordinary decoding, and order-matched decoding with the cache in use; null where it was not run. */
+  /**
+   * Distances over the same steps: ordinary decoding, and order-matched decoding with the cache in use, its padding and its
+   * faults; null where it was not run. Nothing is patched where arms are padded, so that what padding keeps supports no root.
+   */
   distance: { ordinary: number; orderMatched: number } | null;
 }
 

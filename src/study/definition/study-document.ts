@@ -57,6 +57,11 @@ unit, and the outcome says how many steps that is and how many differed. That fo
 with. Where tokens are given (\`continuation\` in a prompt file) all uncached steps are rows of one forward. Free-running rows of
 steps.arrow begin with the first flip: before it they are the teacher-forced ones.
 
+**The order-matched arm** decodes two rows per step under the prefill's kernel, in the state of the cached arm: its padding and the
+faults planted in it. The two differ in the order of their sums alone. State is a factor of its own, so what a stale row or a wrong
+position changes stays in this arm: C3 c is then contradicted, and C5 c is not. Padding puts the keys in other places of the sums,
+which two rows per step do not undo: a difference of padded arms leaves C3 c and C5 c open, and none says what it says without padding.
+
 **GSM8K and your own checkpoint.** \`test.jsonl\` works as it is. As lm-evaluation-harness's \`gsm8k\` task, but that the
 harness draws its five examples by a generator of its own:
 

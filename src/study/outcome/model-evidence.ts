@@ -77,7 +77,10 @@ export function c3Evidence(view: StudyView, half: ModelRecords): C3Evidence {
     single: single && flipped(single),
     wideActivations: wide && flipped(wide),
     decades: single === null ? {} : decades(own, single),
-    orderMatched: { steps: matched?.steps ?? 0, differingElements: matched?.differingElements ?? 0 },
+    orderMatched: {
+      ...{ steps: matched?.steps ?? 0, differingElements: matched?.differingElements ?? 0 },
+      padded: half.padding > 0,
+    },
     singleAccumulation: accumulatesInSingle(half.kernels),
   };
 }

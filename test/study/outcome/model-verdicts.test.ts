@@ -108,6 +108,16 @@ describe('C3 from units', () => {
     ]);
   });
 
+  it('of padded arms it leaves c open, and without padding contradicts it all the same', () => {
+    const at = [condition(0), condition(1, { padding: 7 })];
+    const found = study(() => ({ orderMatched: { steps: 20, differingElements: 1, distance: 0 } }), at);
+    const c = found.verdicts.filter(({ claim, part, model }) => claim === 'C3' && part === 'c' && model !== null);
+    expect(c.map(({ padding, verdict }) => [padding, verdict])).toEqual([
+      [0, 'contradicted'],
+      [7, 'not identifiable'],
+    ]);
+  });
+
   it('independent draws are no evidence on flips', () => {
     const apart = precisions.map((policy, i) =>
       condition(6 + i, { ...sampled(), strategyName: 't1.0-unkeyed', policy, coupling: 'independent' }),
