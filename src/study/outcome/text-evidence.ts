@@ -69,10 +69,7 @@ export function c2Evidence(view: StudyView, family: Family): C2Evidence {
     failedGates: [...doubts],
     conditions,
     voided: family.voided.map(({ name }) => name),
-    signFlip: signFlipTest(
-      units.map(({ top }) => top),
-      0,
-    ),
+    signFlip: signFlipTest(units.map(({ top }) => top)),
     difference90: difference && estimateOf(withInterval(difference.value, bootstrapRatio(units, { level: 0.9 }))),
     placebo: accuracyPlacebo(judged),
     power: { neededDiscordant: needed, untestable: tooFew.map(({ name }) => name) },

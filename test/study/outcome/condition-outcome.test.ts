@@ -90,6 +90,11 @@ describe('texts and first divergence', () => {
     expect(firstDivergence.median).toBeNull();
   });
 
+  it('shows no step beyond the longest text', () => {
+    const short = results([unit(greedy, 0, diverging(1)), unit(greedy, 1, { sums: { steps: 3 } })]);
+    expect(short.firstDivergence.at.map(({ step }) => step)).toEqual([1, 2, 3]);
+  });
+
   it('shows the margins of first flips, widest first; without a placebo none is known to be suspect', () => {
     expect(firstDivergence.margins).toEqual({ count: 2, min: 0.004, median: 0.027, max: 0.05 });
     expect(firstDivergence.widest.map(({ prompt, suspect }) => [prompt, suspect])).toEqual([

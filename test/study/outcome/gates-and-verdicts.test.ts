@@ -115,6 +115,20 @@ describe('a failed identification gate', () => {
     expect([...new Set(openParts([gate], run))].sort()).toEqual(expected.sort());
   });
 
+  it('of the harness leaves no model’s numbers, and nothing that all models would have to support', () => {
+    const [voided] = conditions.filter(({ policy, model }) => policy === policies.fp16 && model === gemma);
+    const study = outcome(conditions, units, { [voided.index]: ['repeat'] });
+    for (const [claim, part] of ['a', 'b', 'c', 'd', 'sole cause'].map((each) => ['C3', each])) {
+      expect(verdictOn(study, claim, part, llama.name).verdict).toBe('supported');
+      expect(verdictOn(study, claim, part).verdict).toBe('not identifiable');
+    }
+    for (const part of ['a', 'b']) {
+      expect(verdictOn(study, 'C5', part, llama.name).verdict).toBe('supported');
+      expect(verdictOn(study, 'C5', part).verdict).toBe('not identifiable');
+    }
+    expect(study.verdicts.filter(({ model }) => model === gemma.name)).toEqual([]);
+  });
+
   it('leaves the control out of C3 by name; its figures are printed even so', () => {
     const control = conditions.filter(({ policy }) => policy === policies.fp32);
     const failed = Object.fromEntries(control.map(({ index }) => [index, ['finite']]));

@@ -156,6 +156,15 @@ describe('C3 from units', () => {
     });
   });
 
+  it('the falsification is shown under every strategy of the control, whatever else was run', () => {
+    const more = [
+      ...conditions,
+      ...[policies.fp16, policies.fp32].map((policy, i) => condition(6 + i, { ...sampled(), policy })),
+    ];
+    const [own] = study(undefined, more).falsification;
+    expect(own).toMatchObject({ model: llama.name, strategies: ['greedy', 't1.0'] });
+  });
+
   it('bf16 is predicted to lie 16 bits above single precision, and needs wide activations of its own', () => {
     const bf16 = conditions.map((at) =>
       at.policy === policies.fp16 ? condition(at.index, { model: at.model, policy: policies.bf16 }) : at,
@@ -210,6 +219,18 @@ describe('C4 from units', () => {
     const zero = study({ 'tiny-mistral': [0.9, 0, 0, 0.1] });
     expect(zero.profiles[1].sharpness).toBeNull();
     expect(finding(zero, 'C4', 'pattern')).toBe('not identifiable');
+  });
+
+  it('has no interval where the median layer adds nothing in a draw', () => {
+    // One prompt of 12 drifts: a third of all draws are without it.
+    const rare = outcome(
+      conditions,
+      conditions.flatMap((at) =>
+        prompts(at, 12, (i) => ({ layers: [0.9, 0.1, 0.2, 0.3].map((added, l) => layer(l, i === 0 ? added : 0)) })),
+      ),
+    );
+    expect(rare.profiles[1].sharpness).toEqual({ value: expect.closeTo(4.5, 12), lower: null, upper: null });
+    expect(finding(rare, 'C4', 'pattern')).toBe('not identifiable');
   });
 
   it('attribution needs the expanded twin, and kernels that fold', () => {
