@@ -1,6 +1,13 @@
 /** From the rows of runs to what the claims' rules read. The unit is the prompt throughout. */
 import type { Row } from '../../store/schemas.ts';
-import { estimateOf, mapped, measuredRatio, measuredShare, type RatioUnit } from '../statistics/measured.ts';
+import {
+  estimateOf,
+  mapped,
+  measuredRatio,
+  measuredShare,
+  type RatioUnit,
+  verdictDraws,
+} from '../statistics/measured.ts';
 import type { FlippedPrompts } from './c3.ts';
 import type { RecoveryByHorizon } from './c5.ts';
 import type { Estimate } from './claim.ts';
@@ -59,7 +66,7 @@ export function decades(
 
 /** log10(Σ top / Σ bottom), bootstrapped by unit; null where an end of it has no logarithm. */
 export function decadesOf(units: readonly RatioUnit[]): Estimate | null {
-  return estimateOf(mapped(measuredRatio(units), Math.log10));
+  return estimateOf(mapped(measuredRatio(units, { resamples: verdictDraws }), Math.log10));
 }
 
 /**
@@ -101,5 +108,5 @@ export function recoveryOf(
   map: (share: number) => number = (share) => 1 - share,
 ): Estimate | null {
   if (units.length < fewestPrompts) return null;
-  return estimateOf(mapped(measuredRatio(units), map));
+  return estimateOf(mapped(measuredRatio(units, { resamples: verdictDraws }), map));
 }

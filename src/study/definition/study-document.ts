@@ -107,5 +107,8 @@ shards of another processor are refused.
 ## How a verdict is reached
 
 *Supported*, *contradicted*, or *not identifiable* where the data do not decide or a gate that the part rests on failed. The unit is the
-prompt: intervals are 95 %, resampled by prompt. verdicts.json has for each the rule, the numbers that entered it and its scope. What is
-measured on a CPU tests the logic of a claim: it is never a GPU's native figure.`;
+prompt: intervals are 95 %, resampled by prompt, with 10,000 draws where a rule compares their ends. Judged answers are whole numbers, so
+the tests of C2 draw nothing: the sign-flip test counts every pattern of signs, and the bootstrap's distribution is a convolution. Its 90 %
+interval goes from the least sum x with P(Σ ≤ x) ≥ 5 % to the largest with P(Σ ≥ x) ≥ 5 % (Efron 1979; quantiles of type 1 of Hyndman and
+Fan 1996); only where prompts are judged in unlike numbers of conditions is it drawn. verdicts.json has for each the rule, the
+numbers that entered it and its scope. What is measured on a CPU tests the logic of a claim: it is never a GPU's native figure.`;

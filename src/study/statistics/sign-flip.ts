@@ -1,4 +1,5 @@
 /** Is a sum of per-prompt differences more than chance? The sign-flip permutation test. */
+import { evenly, sumOf } from '../../numerics/whole-sums.ts';
 
 export interface SignFlip {
   /** Two-sided: patterns of signs whose |sum| is at least the observed one. */
@@ -21,23 +22,11 @@ export function signFlipTest(differences: readonly number[]): SignFlip {
   return { p: wholeTail(values.map(Math.abs), Math.abs(sum)), sum, informative: values.length };
 }
 
-/** P(|Σ ± size| ≥ observed) with fair signs, from the distribution of the sum: one convolution per difference. */
+/** P(|Σ ± size| ≥ observed) with fair signs. */
 function wholeTail(sizes: readonly number[], observed: number): number {
-  const reach = sizes.reduce((total, size) => total + size, 0);
-  // chance[reach + s]: of the sum s so far.
-  let chance = new Float64Array(2 * reach + 1);
-  chance[reach] = 1;
-  let span = 0;
-  for (const size of sizes) {
-    const next = new Float64Array(2 * reach + 1);
-    for (let s = reach - span; s <= reach + span; s++) {
-      next[s - size] += chance[s] / 2;
-      next[s + size] += chance[s] / 2;
-    }
-    chance = next;
-    span += size;
-  }
-  let tail = 0;
-  for (let s = observed; s <= reach; s++) tail += s === 0 ? chance[reach] : chance[reach - s] + chance[reach + s];
-  return Math.min(1, tail);
+  const { least, chance } = sumOf(sizes.map((size) => evenly([-size, size])));
+  return Math.min(
+    1,
+    chance.reduce((tail, each, i) => (Math.abs(least + i) >= observed ? tail + each : tail), 0),
+  );
 }
