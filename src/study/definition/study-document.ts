@@ -85,7 +85,9 @@ harness draws its five examples by a generator of its own:
 many slices and combined in the same type as that kernel: rounding errors of the cached arm's size, without a cache. It is the null of
 C2, and a first flip wider than the 99.9 % quantile of its drift (\`placebo.bins\` in outcomes.json) is *suspect*. One that is wider than
 every drift of its own prompt's placebo is explained at once by the rules of \`--explain\` ([explain.md](explain.md)), so that a stale row
-or a wrong position is called a bug and not a rounding.
+or a wrong position is called a bug and not a rounding. The two differ because explaining takes the prompt's arms, which live as long as
+its unit, and the quantile takes the placebo of all units of the condition: while the arms are alive it is not known. A suspect without a
+placebo of its own, or within it, is counted as not explained (\`notExplained\`); \`kvlens diverge --explain\` on its prompt says more.
 
 ## Long runs
 

@@ -9,7 +9,8 @@ import type { Strategy } from '../../model/sampling/index.ts';
 import { rowValues } from '../../store/row-values.ts';
 import { extractAnswer, isCorrect } from '../answers/index.ts';
 import { type PlaceboArms, placeboArms, placeboSeeds } from '../placebo/index.ts';
-import { explainFlip, leansFurther } from './explain-flip.ts';
+import { explainFlip } from './explain-flip.ts';
+import { largestDrift, leansFurther } from './own-placebo.ts';
 import { patchUnit } from './patch-unit.ts';
 import { isPlanted } from './planted.ts';
 import { summarise } from './step-sums.ts';
@@ -50,7 +51,7 @@ export async function runPromptUnit(config: UnitConfig, bench: GroupBench, job: 
     ...summarise(result),
     ...{ answers, placebo: placebo?.summary ?? null, cells: patched?.sums ?? null, planted },
   };
-  const leans = leansFurther(summary.flips.at(0), summary.placebo);
+  const leans = leansFurther(summary.flips.at(0), largestDrift(summary.placebo));
   return {
     ...{ kind: 'prompt', unit: job.unit, summary, checks: patched?.checks ?? null },
     rows: {

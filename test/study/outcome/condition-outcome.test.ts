@@ -129,6 +129,30 @@ describe('suspects', () => {
     expect(found.placebo).toMatchObject({ prompts: 2, seeds: 2, samples: 1_500, texts: 4, diverged: 2 });
   });
 
+  it('one without a placebo of its own, or within it, is not explained, and counted', () => {
+    const found = results([
+      // 2,000 small drifts, and one that 99.9 % do not reach.
+      unit(greedy, 0, {
+        ...diverging(3, 0.5),
+        placebo: {
+          ...{ correct: [], divergedAt: [] },
+          drift: [
+            [driftBin(0.001), 2_000],
+            [driftBin(0.9), 1],
+          ],
+        },
+      }),
+      unit(greedy, 1, { ...diverging(3, 0.5), placebo: drift(0.001) }),
+      unit(greedy, 2, diverging(3, 0.5)),
+      unit(greedy, 3, diverging(3, 0.7)),
+      unit(greedy, 4, diverging(3, 0.0001)),
+    ]);
+    expect(found.firstDivergence).toMatchObject({
+      ...{ suspects: 4, notExplained: { withoutPlacebo: 2, withinPlacebo: 1 } },
+    });
+    expect(results([unit(greedy, 0, diverging(3, 9))]).firstDivergence.notExplained).toBeNull();
+  });
+
   it('the cut of top-p, or a draw without a margin, is never suspect', () => {
     const found = results([
       unit(greedy, 0, { ...diverging(3, 5, { boundary: true }), placebo: drift(0.001) }),

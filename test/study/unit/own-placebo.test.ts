@@ -1,6 +1,6 @@
 /** Which first flips are explained at once. */
 import { expect, test } from 'vitest';
-import { leansFurther } from '../../../src/study/unit/explain-flip.ts';
+import { largestDrift, leansFurther } from '../../../src/study/unit/own-placebo.ts';
 import { driftBin, type FlipSummary, type PlaceboSummary } from '../../../src/study/unit/unit-summary.ts';
 
 const flip = (margin: number | null, boundary = false): FlipSummary => ({ step: 3, margin, tie: false, boundary });
@@ -20,5 +20,5 @@ test.each([
   ['beside a placebo without a drift', flip(5), placebo(), false],
   ['without a placebo', flip(5), null, false],
 ] as const)('%s', (_, first, own, leans) => {
-  expect(leansFurther(first, own)).toBe(leans);
+  expect(leansFurther(first, largestDrift(own))).toBe(leans);
 });
