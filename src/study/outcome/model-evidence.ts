@@ -176,17 +176,13 @@ function architecture({ name, family, heads, kvHeads }: ModelRecords['model']): 
 
 export function c5Evidence(half: ModelRecords): C5Evidence {
   const cells = (fits: (cell: CellSums) => boolean) => recoveryByHorizon(half.records, fits);
-  const recomputed = ({ spec, history, kernel }: CellSums) =>
-    spec === 'two-by-two' && history === 'recomputed' && kernel === 'decode';
   const matched = orderMatchedOutcome(half.records.flatMap(({ prompts }) => prompts));
   return {
     scope: scopeOf(half),
     failedGates: half.doubts,
     residual: cells(({ spec }) => spec === 'residual'),
-    history: cells(recomputed),
-    recomputedDecodeShare: recoveryOf(
-      cellUnits(half.records, (cell) => recomputed(cell) && cell.horizon === 0),
-      (share) => share,
+    history: cells(
+      ({ spec, history, kernel }) => spec === 'two-by-two' && history === 'recomputed' && kernel === 'decode',
     ),
     distance: matched && { ordinary: matched.ordinary, orderMatched: matched.distance },
   };
