@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { bootstrapRatio } from '../../../src/numerics/bootstrap.ts';
 import {
   decades,
   flippedPrompts,
@@ -84,9 +85,12 @@ describe('recovery', () => {
     expect(found.get(1)?.value).toBeCloseTo(0.25, 12);
   });
 
-  it('its interval is ordered and holds the value', () => {
+  it('its interval is ordered and holds the value; rules compare its ends, so it takes many draws', () => {
     const rows = Array.from({ length: 20 }, (_, i) => cell(`p${i}`, 1 + (i % 5), (i % 3) / 2));
     const { value, lower, upper } = recoveryByHorizon(rows).get(0)!;
+    const units = rows.map((row) => ({ top: row.distance_patched, bottom: row.distance_base }));
+    const { low, high } = bootstrapRatio(units, { resamples: 10_000 })!;
+    expect([lower, upper]).toEqual([1 - high, 1 - low]);
     expect(lower).toBeLessThan(value);
     expect(value).toBeLessThan(upper);
   });

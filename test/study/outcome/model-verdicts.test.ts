@@ -156,6 +156,22 @@ describe('C3 from units', () => {
     });
   });
 
+  it('the falsification has the interval that b is judged by', () => {
+    const varied = study((at, i) => ({
+      sums: {
+        l2Centred: at.policy === policies.fp16 ? Math.sqrt(1 + i) : 1e-4,
+        kl: at.policy === policies.fp16 ? i : 1,
+      },
+    }));
+    const { l2, kl } = varied.falsification[0];
+    const { inputs } = verdictOn(varied, 'C3', 'b', llama.name);
+    expect([l2, kl]).toMatchObject([
+      { lower: inputs['logits_l2_centred.lower'], upper: inputs['logits_l2_centred.upper'] },
+      { lower: inputs['kl.lower'], upper: inputs['kl.upper'] },
+    ]);
+    expect(l2!.lower).toBeLessThan(l2!.upper!);
+  });
+
   it('the falsification is shown under every strategy of the control, whatever else was run', () => {
     const more = [
       ...conditions,

@@ -159,14 +159,14 @@ describe('C2 from units', () => {
         conditions,
         conditions.flatMap((at) =>
           prompts(at, 40, (i) => ({
-            answers: i < gold ? answers({ cached: true, uncached: i % 7 !== at.index }) : answers({}),
+            answers: i < gold ? answers({ cached: true, uncached: i % 11 !== at.index }) : answers({}),
           })),
         ),
       );
     const few = outcome(
       conditions,
       conditions.flatMap((at) =>
-        prompts(at, 20, (i) => ({ answers: answers({ cached: true, uncached: i % 7 !== at.index }) })),
+        prompts(at, 20, (i) => ({ answers: answers({ cached: true, uncached: i % 11 !== at.index }) })),
       ),
     );
     expect(verdictOn(half(20), 'C2', 'direction').inputs).toEqual(verdictOn(few, 'C2', 'direction').inputs);
