@@ -18,7 +18,7 @@ import { Executor } from '../dist/model/executor.js';
 import { openArrow } from '../dist/store/reader.js';
 import { judgeC3 } from '../dist/study/claims/c3.js';
 import { judgeC5, judgedHorizons } from '../dist/study/claims/c5.js';
-import { decades, flippedPrompts, recoveryByHorizon, remainingShare } from '../dist/study/claims/evidence.js';
+import { decades, flippedPrompts, recoveryByHorizon } from '../dist/study/claims/evidence.js';
 import { addOrderMatched, orderMatched } from '../dist/study/order-matched.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -142,14 +142,13 @@ async function measure({ name, model, prompts }, preset) {
           return found ? [[metric, found]] : [];
         }),
       ),
-      orderMatched: matching,
+      orderMatched: { ...matching, padded: false },
       singleAccumulation: !preset.endsWith('storage'),
     }),
     ...judgeC5({
       ...evidence,
       residual: residualRecovery,
       history,
-      recomputedDecodeShare: remainingShare(atStep(of('recomputed', 'decode'))),
       distance: {
         ordinary: counted.reduce((sum, row) => sum + row.logits_l2_centred, 0),
         orderMatched: matching.distance,

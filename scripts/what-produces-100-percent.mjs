@@ -93,11 +93,33 @@ const sentence = (model) => {
   return `- ${model}: at least 95 % of texts diverge under: ${listed(most)}. None does under: ${listed(none)}.`;
 };
 
+/** What the title asks, answered: whether any switch makes all texts diverge, and what comes nearest. */
+const cells = models.flatMap((model) =>
+  rows.flatMap(([label, strategy, changes]) => {
+    const { results } = find(model, { ...base, ...changes }, strategy);
+    if (results === null) return [];
+    const { prompts, divergence } = results;
+    return [{ model, label, greedy: strategy === 'greedy', diverged: divergence.diverged, prompts }];
+  }),
+);
+const shareOf = ({ diverged, prompts }) => diverged / prompts;
+const nearest = (some) => some.reduce((most, each) => (shareOf(each) > shareOf(most) ? each : most));
+const named = ({ model, label, diverged, prompts }) => `${diverged} of ${prompts} texts (${model}; ${label})`;
+const whole = cells.filter((cell) => shareOf(cell) === 1);
+const answer = [
+  whole.length === 0
+    ? `Nothing on this page gives exactly 100 %. The most is ${named(nearest(cells))}.`
+    : `Exactly 100 % is what these give: ${whole.map(named).join(', ')}.`,
+  `With greedy decoding, where no random number is drawn, the most is ${named(nearest(cells.filter(({ greedy }) => greedy)))}.`,
+];
+
 const [first] = conditions;
 writeFileSync(
   join(root, 'docs', 'what-produces-100-percent.md'),
   [
     '# What produces 100 %',
+    '',
+    ...answer,
     '',
     'arXiv 2604.15409 reports that cached and cache-free decoding in fp16 diverge in 100 % of cases, greedy decoding included. Each',
     `switch below is one that a harness can have on without saying so; the study \`switches\` turns them on one by one, ${first.results?.prompts ?? '?'} problems`,

@@ -27,3 +27,22 @@ test('docs/api.md is up to date (npm run docs writes it), and every export has a
   const bare = apiEntries(folder).filter(({ comment }) => !/^\w|^[`(‖]/.test(comment));
   expect(bare.map(({ name }) => name)).toEqual([]);
 }, 120_000);
+
+test('the page on 100 % says first whether anything on it gives exactly 100 %, and what comes nearest', () => {
+  const page = read('docs/what-produces-100-percent.md');
+  const rows = [...page.matchAll(/^\| (.+?) \| (\d+)\/(\d+) \[/gm)].map(([, label, diverged, prompts]) => ({
+    ...{ label, diverged: Number(diverged), prompts: Number(prompts) },
+  }));
+  expect(rows.length).toBeGreaterThan(20);
+  const most = rows.reduce((a, b) => (b.diverged / b.prompts > a.diverged / a.prompts ? b : a));
+  const opening = page
+    .split('\n')
+    .slice(1)
+    .find((line) => line !== '');
+  const whole = most.diverged === most.prompts;
+  expect(opening).toMatch(
+    whole ? /^Exactly 100 % is what these give: / : /^Nothing on this page gives exactly 100 %\. /,
+  );
+  expect(opening).toContain(`${most.diverged} of ${most.prompts} texts (`);
+  expect(opening).toContain(most.label);
+});

@@ -67,6 +67,13 @@ const firstDivergence = z.strictObject({
   unexplained: count.describe('texts that part at another step than their first teacher-forced flip'),
   suspectAbove: measure.nullable().describe('99.9 % quantile of the placebo’s drift, in logits; null without one'),
   suspects: count.nullable().describe('first flips of a larger margin'),
+  notExplained: z
+    .strictObject({
+      withoutPlacebo: count.describe('their prompt has no placebo of its own'),
+      withinPlacebo: count.describe('the placebo of their own prompt leans as far'),
+    })
+    .nullable()
+    .describe('suspects that are not run again to explain them'),
   widest: z
     .array(
       z.strictObject({

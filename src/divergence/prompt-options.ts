@@ -27,7 +27,7 @@ export interface PromptRunOptions {
   ignoreEos: boolean;
   uncachedPlan: PromptPlan;
   saveActivations: boolean;
-  /** Planted in the cached arm. */
+  /** Planted in the state of the cached arm, and of the order-matched one. */
   faults?: readonly Fault[];
   /**
    * `all` (default) compares every hook at every step. `logits` captures none: no rows of layers.arrow, no activations, no
@@ -47,7 +47,7 @@ export interface PromptRunOptions {
    * Default `none`.
    */
   candidates?: 'all' | 'flip' | 'none';
-  /** Measure order-matched decoding as an arm of its own. Default false. */
+  /** Measure order-matched decoding as an arm of its own, with the faults and the padding of the cached arm. Default false. */
   orderMatched?: boolean;
   /** Whether the cached arm draws the uncached arm's random numbers (default) or its own. */
   coupling?: Coupling;

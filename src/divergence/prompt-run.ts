@@ -94,7 +94,7 @@ export class PromptRun {
 
   /** Make every pass of the prompt and compare what it captured. */
   async observe(): Promise<void> {
-    const { executor, mode, oracle, references = noReferences, orderMatched = false } = this.options;
+    const { executor, mode, oracle, references = noReferences } = this.options;
     const { prompt, records } = this;
     const arms = this.newArms();
     this.forced = await this.teacherForced(arms);
@@ -105,23 +105,32 @@ export class PromptRun {
     const free = mode !== 'teacher-forced' && prompt.continuation === null;
     const ran = { executor, cache: arms.uncached.cache, forced, id: prompt.id, promptLength, logits: uncached };
     if (this.plan === 'forward') this.tally(await spotCheckForward(ran));
-    if (this.plan === 'stand-in') {
-      // It decodes order-matched: what checks it counts.
-      const found = await spotCheck(ran);
-      this.tally(found.equal);
-      this.matched.add(found.matched);
-    } else if (orderMatched) {
-      const arm = Arm.uncached(executor, this.capacity, 'stand-in');
-      const run = { arm: arms.uncached, layers: executor.blocks, forced, promptLength, logits: uncached };
-      this.matchedText = await runOrderMatched(
-        arm,
-        run,
-        this.matched,
-        free ? { end: this.end, choices: this.choices } : null,
-      );
-    }
+    const spot = this.plan === 'stand-in' ? await spotCheck(ran) : null;
+    if (spot) this.tally(spot.equal);
+    await this.countOrderMatched(arms, spot?.matched ?? null, free);
     await addTruthErrors({ forced, promptLength, records, cached, uncached }, { oracle, references });
     if (free) await this.freeRunning(arms);
+  }
+
+  /**
+   * Order-matched decoding: two rows per step under the prefill's kernel, in the state of the cached arm – its faults and its
+   * padding –, so that the two arms differ in the order of their sums alone.
+   * @param checked what checking the stand-in counted: it decodes like this, as long as nothing is wrong with the state
+   */
+  private async countOrderMatched(arms: Arms, checked: OrderMatchedCount | null, free: boolean): Promise<void> {
+    const { executor, orderMatched = false, faults = [], padding = 0 } = this.options;
+    if (!orderMatched) return;
+    if (checked && faults.length === 0 && padding === 0) {
+      this.matched.add(checked);
+      return;
+    }
+    const arm = Arm.cached(executor, this.capacity, 2, { kernel: 'prefill', faults, padding });
+    const ran = {
+      ...{ arm: arms.uncached, layers: executor.blocks, forced: this.forced },
+      ...{ promptLength: this.prompt.tokens.length, logits: arms.uncachedLogits },
+    };
+    const own = free ? { end: this.end, choices: this.choices } : null;
+    this.matchedText = await runOrderMatched(arm, ran, this.matched, own);
   }
 
   /** @param checks by length, whether the stand-in was right (on a tape: at its stage) */

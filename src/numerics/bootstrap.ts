@@ -66,7 +66,7 @@ export function bootstrap(
 const kept = new Map<string, Uint32Array[]>();
 const mostKept = 4;
 /** Beyond this many numbers a set of draws is made anew each time. */
-const mostNumbers = 8_000_000;
+const mostNumbers = 16_000_000;
 
 /**
  * The units of every draw, as indices below `count`; equal options give equal draws, so that statistics of the same

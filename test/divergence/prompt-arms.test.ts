@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { type PromptRunOptions, runPrompt } from '../../src/divergence/prompt-run.ts';
-import type { CandidateRecord, PromptResult } from '../../src/divergence/rows.ts';
+import type { CandidateRecord, PromptResult, StepRecord } from '../../src/divergence/rows.ts';
 import { newText } from '../../src/divergence/text-end.ts';
 import { type References, referencesOf } from '../../src/divergence/truth-errors.ts';
 import { InputError, UsageError } from '../../src/errors.ts';
@@ -12,6 +12,7 @@ import { selectHooks } from '../../src/graph/hooks.ts';
 import { policies } from '../../src/graph/rounding.ts';
 import { Arm } from '../../src/model/arms.ts';
 import { captureNothing, Executor, type ExecutorOptions } from '../../src/model/executor.ts';
+import type { Fault } from '../../src/model/faults.ts';
 import { keyedUniform } from '../../src/model/sampling/choose.ts';
 import {
   argmax,
@@ -310,6 +311,28 @@ describe('order-matched decoding', () => {
     expect(standIn).toEqual(result.orderMatched);
     expect(counted).toEqual({ steps: 19, differingElements: 0, distance: 0 });
     expect((await run(plain)).orderMatched).toBeNull();
+  });
+
+  const stale: Fault[] = [{ kind: 'stale-row', component: 'both', layer: 0, row: 3, holds: 1 }];
+  const states: [string, Change][] = [
+    ['padding', { padding: 9 }],
+    ['a stale row', { faults: stale }],
+    ['a wrong position', { faults: [{ kind: 'position', step: 4, offset: 1 }] }],
+  ];
+  test.each(states)('is in the state of the cached arm: %s', async (_, state) => {
+    const executor = open(Executor, await executorOptions(checkpoint(), 'fp16'));
+    const change: Change = { ...state, compare: 'logits', maxNewTokens: 50, orderMatched: true };
+    const found = await run(executor, change);
+    // Kernels of decoding and of the prefill are the same here: a cached arm of two rows per step is order-matched decoding.
+    const rows = forcedRows(await run(executor, { ...change, decodeRows: 2 })).filter(({ step }) => step > 0);
+    const sum = (of: (row: StepRecord) => number) => rows.reduce((total, row) => total + of(row), 0);
+    expect(found.orderMatched?.distance).toBeGreaterThan(0);
+    expect(found.orderMatched?.distance).toBeCloseTo(
+      sum(({ logits }) => logits.l2Centred),
+      12,
+    );
+    expect(found.orderMatched?.differingElements).toBeGreaterThanOrEqual(sum(({ logits }) => logits.nDiffer));
+    expect((await run(executor, { ...change, uncachedPlan: 'stand-in' })).orderMatched).toEqual(found.orderMatched);
   });
 
   test('is counted alike where tokens are given and the uncached arm is one forward', async () => {

@@ -7,7 +7,7 @@ import { renderStudy } from '../../src/report/terminal/index.ts';
 import { displayWidth } from '../../src/report/terminal/layout.ts';
 import type { Condition } from '../../src/study/definition/condition.ts';
 import type { StudyGate, StudyResult } from '../../src/study/run/publish.ts';
-import type { UnitSummary } from '../../src/study/unit/unit-summary.ts';
+import { driftBin, type UnitSummary } from '../../src/study/unit/unit-summary.ts';
 import { answers, condition, llama, mistral, outcome as outcomeOf, sampled, unit } from '../study/unit-fixture.ts';
 
 const options = { columns: 80, color: false, unicode: true, run: 'runs/s-1' };
@@ -40,6 +40,23 @@ describe('a study', () => {
     expect(shown).toMatch(/study tiny {2}3 conditions, 5 units/);
     expect(shown).toMatch(/tiny-llama greedy .* 1\/2 \[.*%\] +1 \/ 20/);
     expect(shown).toMatch(/0 : 1/);
+  });
+
+  test('says which suspects nothing explains, and why', () => {
+    const suspect = (i: number, drifts: [number, number][] | null) =>
+      unit(greedy, i, {
+        divergedAt: 4,
+        flips: [{ step: 4, margin: 0.5, tie: false, boundary: false }],
+        placebo: drifts && { correct: [], divergedAt: [], drift: drifts },
+      });
+    const quiet: [number, number][] = [[driftBin(0.001), 2_000]];
+    const found = (...made: UnitSummary[]) => text(result([greedy], made)).replaceAll(/\s+/g, ' ');
+    const all = found(suspect(0, [...quiet, [driftBin(0.9), 1]]), suspect(1, quiet), suspect(2, null));
+    expect(all).toContain('3 wider than');
+    expect(all).toContain(
+      '; 1 not explained: no placebo of their own; 1 not explained: their own placebo leans as far',
+    );
+    expect(found(suspect(0, quiet))).not.toContain('not explained');
   });
 
   test('says of verdicts what decided them, also where the study begins with the control', () => {

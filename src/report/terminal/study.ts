@@ -168,9 +168,15 @@ function suspectLines({ outcome, explained }: StudyResult, columns: number): str
   const found = (outcome?.conditions ?? []).filter(({ results }) => (results?.firstDivergence.suspects ?? 0) > 0);
   const planted = (outcome?.conditions ?? []).reduce((sum, { results }) => sum + (results?.planted ?? 0), 0);
   if (found.length === 0 && explained.length === 0 && planted === 0) return [];
-  const lines = found.map(({ condition, results }) => {
-    const { suspects, suspectAbove } = results?.firstDivergence ?? {};
-    return `  ${visibleWords(condition)}  ${suspects} wider than ${formatValue(suspectAbove ?? Number.NaN)}`;
+  const lines = found.flatMap(({ condition, results }) => {
+    const { suspects, suspectAbove, notExplained } = results?.firstDivergence ?? {};
+    const { withoutPlacebo = 0, withinPlacebo = 0 } = notExplained ?? {};
+    const why = [
+      ...(withoutPlacebo > 0 ? [`${formatCount(withoutPlacebo)} not explained: no placebo of their own`] : []),
+      ...(withinPlacebo > 0 ? [`${formatCount(withinPlacebo)} not explained: their own placebo leans as far`] : []),
+    ];
+    const line = `${visibleWords(condition)}  ${suspects} wider than ${formatValue(suspectAbove ?? Number.NaN)}`;
+    return wrap([line, ...why].join('; '), columns, { first: '  ', indent: '    ' });
   });
   const most = 8;
   const causes = explained.slice(0, most).flatMap(({ condition, prompt, step, cause, verdict }) =>

@@ -6,6 +6,7 @@
  * flip against a lead that no rounding reaches is a bug of the harness or of the decoder.
  */
 import {
+  armGates,
   conjunction,
   type Estimate,
   type Evidence,
@@ -57,7 +58,7 @@ const enoughTexts = 59;
 
 /** The verdicts on C1: one per condition, and `overall`. */
 export function judgeC1({ scope, conditions, voided }: C1Evidence): Verdict[] {
-  const found = conditions.map((evidence) => unlessDoubted(evidence, ['prefix', 'finite'], () => diverges(evidence)));
+  const found = conditions.map((evidence) => unlessDoubted(evidence, armGates, () => diverges(evidence)));
   const each = conditions.map((evidence, i): Verdict => {
     const { diverged, equalToEnd, equalAtLimit, share, keyed, firstFlips } = evidence;
     return {

@@ -3,7 +3,7 @@
  * prompts, so 8 of 9 coins is no null: the unit is the prompt, and its differences are summed over the conditions.
  */
 import type { SignFlip } from '../statistics/sign-flip.ts';
-import { type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
+import { armGates, type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
 
 /** One condition's paired accuracy. */
 export interface C2Condition {
@@ -20,7 +20,7 @@ export interface C2Evidence extends Evidence {
   voided: readonly string[];
   /** Of s_i = Σ over conditions (cached right − uncached right), over prompts. */
   signFlip: SignFlip;
-  /** Accuracy, cached minus uncached, over all conditions: 90 % interval, bootstrapped by prompt. Null where it has none. */
+  /** Accuracy, cached minus uncached, over all conditions: 90 % interval, the exact bootstrap by prompt. Null where it has none. */
   difference90: Estimate | null;
   /** The uncached arm against itself in other orders, seed by seed: Σ (placebo right − uncached right); and Σ s_i of the same prompts and conditions. Null without one. */
   placebo: { sums: readonly number[]; observed: number } | null;
@@ -30,7 +30,7 @@ export interface C2Evidence extends Evidence {
 
 export const c2Rules = {
   direction:
-    's_i = Σ over conditions (cached right − uncached right): open below 6 prompts with s_i ≠ 0; supported if the sign-flip test over prompts has p < 0.05, Σs > 0, at least 8/9 of the conditions are positive, and Σs exceeds the 95 % quantile of the accuracy placebo (at least 19 seeds); contradicted if p < 0.05 and Σs < 0, or if the 90 % interval of the accuracy difference lies within ±1 point',
+    's_i = Σ over conditions (cached right − uncached right): open below 6 prompts with s_i ≠ 0; supported if the sign-flip test over prompts has p < 0.05, Σs > 0, at least 8/9 of the conditions are positive, and Σs exceeds the 95 % quantile of the accuracy placebo (at least 19 seeds); contradicted if p < 0.05 and Σs < 0, or if the 90 % interval of the accuracy difference – the percentiles of the bootstrap by prompt, exact and not drawn – lies within ±1 point',
 };
 
 const enoughPrompts = 6;
@@ -45,7 +45,7 @@ export function judgeC2(evidence: C2Evidence): Verdict[] {
   const quantile95 = placebo && placeboQuantile(placebo.sums);
   const all = conditions.length + voided.length;
   const positive = conditions.filter(({ cachedOnly, uncachedOnly }) => cachedOnly > uncachedOnly).length;
-  const verdict = unlessDoubted(evidence, ['prefix', 'finite'], (): Finding => {
+  const verdict = unlessDoubted(evidence, armGates, (): Finding => {
     const { p, sum, informative } = signFlip;
     if (informative < enoughPrompts) return 'not identifiable';
     const clear = p < 0.05;

@@ -3,6 +3,7 @@
  * rounding of half precision is its sole cause. Four parts that can each fail, and the conjunction.
  */
 import {
+  armGates,
   conjunction,
   type Estimate,
   type Evidence,
@@ -24,14 +25,17 @@ export interface FlippedPrompts {
 
 export interface C3Evidence extends Evidence {
   half: FlippedPrompts;
-  /** The control; null without one. */
+  /** The control; null without one, or where a gate that comparing its arms rests on failed. */
   single: FlippedPrompts | null;
-  /** The decode kernel and the rounded weights kept, every activation in single precision; null where it was not run. */
+  /** The decode kernel and the rounded weights kept, every activation in single precision; null where it was not run, or as the control. */
   wideActivations: FlippedPrompts | null;
   /** By metric: log10 of Σ distance in half precision over Σ distance in single precision. */
   decades: Readonly<Record<string, Estimate>>;
-  /** Half precision with the summation order of the prefill, the cache in use. */
-  orderMatched: { steps: number; differingElements: number };
+  /**
+   * Half precision with the summation order of the prefill, the cache in use. Where the cached arm is `padded` on the left its
+   * keys lie in other places of the sums, with two rows per step as with one: the order is not matched.
+   */
+  orderMatched: { steps: number; differingElements: number; padded: boolean };
   /** True where every reordered sum is accumulated in single precision, as all kernels but split-k with storage combination. */
   singleAccumulation: boolean;
 }
@@ -39,7 +43,7 @@ export interface C3Evidence extends Evidence {
 export const c3Rules = {
   a: 'flips: open if half precision has none; contradicted by a flip in single precision that is no exact tie; supported if single precision has none and its upper bound is at most 0.1 × the lower bound of half precision',
   b: 'orders of magnitude: supported if the interval of log10(ΣD half / ΣD single) lies in [7.5, 8.5] for one metric; contradicted if it is disjoint from it for all',
-  c: 'order is necessary: supported if order-matched half precision differs in 0 elements over at least 1,000 steps; contradicted by any differing element',
+  c: 'order is necessary: supported if order-matched half precision differs in 0 elements over at least 1,000 steps; contradicted by any differing element, which says nothing where left padding puts the keys in other places of the sums',
   d: 'narrow storage is necessary: with activations in single precision and the decode kernel kept, supported if the upper bound of the flips is at most 0.1 × the lower bound of half precision; contradicted if their lower bound is at least 0.5 × its upper bound',
   'sole cause': 'supported if a, c and d are; contradicted if one of them is',
 };
@@ -51,10 +55,10 @@ const enoughSteps = 1_000;
 export function judgeC3(evidence: C3Evidence): Verdict[] {
   const { half, single, wideActivations: wide, decades, orderMatched, scope } = evidence;
   const found = {
-    a: flips(half, single),
-    b: orders(Object.values(decades)),
-    c: unlessDoubted(evidence, ['null', 'prefix'], () => order(orderMatched)),
-    d: unlessDoubted(evidence, ['prefix'], () => storage(half, wide)),
+    a: unlessDoubted(evidence, armGates, () => flips(half, single)),
+    b: unlessDoubted(evidence, armGates, () => orders(Object.values(decades))),
+    c: unlessDoubted(evidence, ['null', ...armGates], () => order(orderMatched)),
+    d: unlessDoubted(evidence, armGates, () => storage(half, wide)),
   };
   const inputs = {
     a: {
@@ -62,7 +66,7 @@ export function judgeC3(evidence: C3Evidence): Verdict[] {
       ...(single ? { ...shown('single', single.share), singleOnlyTies: single.onlyTies } : { single: null }),
     },
     b: Object.assign({}, ...Object.entries(decades).map(([metric, estimate]) => shown(metric, estimate))),
-    c: { ...orderMatched },
+    c: { steps: orderMatched.steps, differingElements: orderMatched.differingElements },
     d: {
       ...shown('half', half.share),
       ...(wide ? shown('wideActivations', wide.share) : { wideActivations: null }),
@@ -94,8 +98,8 @@ function orders(decades: readonly Estimate[]): Finding {
   return decades.every(({ lower, upper }) => upper < least || lower > most) ? 'contradicted' : 'not identifiable';
 }
 
-function order({ steps, differingElements }: C3Evidence['orderMatched']): Finding {
-  if (differingElements > 0) return 'contradicted';
+function order({ steps, differingElements, padded }: C3Evidence['orderMatched']): Finding {
+  if (differingElements > 0) return padded ? 'not identifiable' : 'contradicted';
   return steps >= enoughSteps ? 'supported' : 'not identifiable';
 }
 

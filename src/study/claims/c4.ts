@@ -6,6 +6,7 @@
  * the same model with and without shared K/V heads.
  */
 import {
+  armGates,
   conjunction,
   type Estimate,
   type Evidence,
@@ -98,15 +99,12 @@ export function judgeC4({ scope, models, voided, contrasts, folded }: C4Evidence
   ];
 }
 
-/** Whether what a layer adds could be measured at all rests on these gates. */
-const gates = ['prefix', 'finite'];
-
 function sharp(model: C4Model): Finding {
-  return unlessDoubted(model, gates, () => above(model.sharpness));
+  return unlessDoubted(model, armGates, () => above(model.sharpness));
 }
 
 function uniform(model: C4Model): Finding {
-  return unlessDoubted(model, gates, () => below(model.unevenness));
+  return unlessDoubted(model, armGates, () => below(model.unevenness));
 }
 
 function above(estimate: Estimate | null): Finding {
@@ -126,7 +124,7 @@ function attribution(contrasts: readonly C4Contrast[]): Finding {
   return conjunction(
     contrasts.flatMap(({ shared, expanded }) => [
       sharp(shared),
-      unlessDoubted(expanded, gates, () => below(expanded.sharpness)),
+      unlessDoubted(expanded, armGates, () => below(expanded.sharpness)),
     ]),
   );
 }

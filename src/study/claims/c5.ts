@@ -3,7 +3,7 @@
  * variable. Three readings that differ: the residual patch fails (a), the cache *carries* the difference (b), the cache is
  * its *root* (c). The headline is c; a can hold trivially, since one step repairs one row of many.
  */
-import { type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
+import { armGates, type Estimate, type Evidence, type Finding, shown, unlessDoubted, type Verdict } from './claim.ts';
 
 /** Recovery after an intervention, cells that are vacuous or exact by construction left out; null where none is left. */
 export type RecoveryByHorizon = ReadonlyMap<number, Estimate | null>;
@@ -13,9 +13,10 @@ export interface C5Evidence extends Evidence {
   residual: RecoveryByHorizon;
   /** All cached history replaced by the recomputed one at the patched step, the decode kernel kept. */
   history: RecoveryByHorizon;
-  /** Σ D of the cell (recomputed, decode) over Σ D of (cached, decode). */
-  recomputedDecodeShare: Estimate | null;
-  /** Distances over the same steps: ordinary decoding, and order-matched decoding with the cache in use; null where it was not run. */
+  /**
+   * Distances over the same steps: ordinary decoding, and order-matched decoding with the cache in use, its padding and its
+   * faults; null where it was not run. Nothing is patched where arms are padded, so that what padding keeps supports no root.
+   */
   distance: { ordinary: number; orderMatched: number } | null;
 }
 
@@ -24,22 +25,22 @@ export const judgedHorizons = [1, 5, 20] as const;
 
 export const c5Rules = {
   a: 'the residual patch fails: supported if the upper bound of R is at most 0.1 at horizons 1, 5 and 20; contradicted if the lower bound is at least 0.5 at one of them; R counts where at least 6 prompts have a cell that is neither vacuous nor exact by construction',
-  b: 'the cache is the carrier: supported if the lower bound of R for recomputed history is at least 0.8 at the patched step and the next, and D(recomputed, decode) / D(cached, decode) is at most 0.2; contradicted if its upper bound is below 0.5 at one of the two; R counts as in a',
+  b: 'the cache is the carrier: supported if the lower bound of R for recomputed history is at least 0.8 at the patched step and the next, so that D(recomputed, decode) / D(cached, decode), which is 1 − R at the patched step, is at most 0.2; contradicted if its upper bound is below 0.5 at one of the two; R counts as in a',
   c: 'the cache is the root: contradicted if order-matched decoding with the cache in use differs by 0 while ordinary decoding does not; supported if it keeps at least half of D and b is supported',
 };
 
 /** The verdicts on C5's parts. */
 export function judgeC5(evidence: C5Evidence): Verdict[] {
-  const { residual, history, recomputedDecodeShare: share, distance, scope } = evidence;
-  const b = unlessDoubted(evidence, ['null', 'prefix'], () => carrier(history, share));
+  const { residual, history, distance, scope } = evidence;
+  const b = unlessDoubted(evidence, ['null', ...armGates], () => carrier(history));
   const found = {
-    a: unlessDoubted(evidence, ['prefix'], () => residualFails(residual)),
+    a: unlessDoubted(evidence, armGates, () => residualFails(residual)),
     b,
-    c: unlessDoubted(evidence, ['null', 'prefix'], () => root(distance, b)),
+    c: unlessDoubted(evidence, ['null', ...armGates], () => root(distance, b)),
   };
   const inputs = {
     a: horizons('R', residual, judgedHorizons),
-    b: { ...horizons('R', history, [0, 1]), ...(share ? shown('recomputedDecodeShare', share) : {}) },
+    b: horizons('R', history, [0, 1]),
     c: { ordinary: distance?.ordinary ?? null, orderMatched: distance?.orderMatched ?? null, b },
   };
   return (['a', 'b', 'c'] as const).map((part) => ({
@@ -54,11 +55,11 @@ function residualFails(residual: RecoveryByHorizon): Finding {
   return all && found.every(({ upper }) => upper <= 0.1) ? 'supported' : 'not identifiable';
 }
 
-function carrier(history: RecoveryByHorizon, share: Estimate | null): Finding {
+function carrier(history: RecoveryByHorizon): Finding {
   const found = [0, 1].map((horizon) => history.get(horizon) ?? null);
   if (found.some((estimate) => estimate !== null && estimate.upper < 0.5)) return 'contradicted';
   const recovers = found.every((estimate) => estimate !== null && estimate.lower >= 0.8);
-  return recovers && share !== null && share.value <= 0.2 ? 'supported' : 'not identifiable';
+  return recovers ? 'supported' : 'not identifiable';
 }
 
 function root(distance: C5Evidence['distance'], carries: Finding): Finding {

@@ -33,6 +33,9 @@ export interface Evidence {
   failedGates: readonly string[];
 }
 
+/** What every comparison of the two arms rests on: that "cache-free" is one trajectory, and that its numbers are numbers. */
+export const armGates: readonly string[] = ['prefix', 'finite'];
+
 /** `not identifiable` where a gate that the part rests on failed, else what the rule says. */
 export function unlessDoubted(evidence: Evidence, gates: readonly string[], decide: () => Finding): Finding {
   return evidence.failedGates.some((name) => gates.includes(name)) ? 'not identifiable' : decide();

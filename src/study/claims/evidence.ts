@@ -1,6 +1,13 @@
 /** From the rows of runs to what the claims' rules read. The unit is the prompt throughout. */
 import type { Row } from '../../store/schemas.ts';
-import { estimateOf, mapped, measuredRatio, measuredShare, type RatioUnit } from '../statistics/measured.ts';
+import {
+  estimateOf,
+  mapped,
+  measuredRatio,
+  measuredShare,
+  type RatioUnit,
+  verdictDraws,
+} from '../statistics/measured.ts';
 import type { FlippedPrompts } from './c3.ts';
 import type { RecoveryByHorizon } from './c5.ts';
 import type { Estimate } from './claim.ts';
@@ -59,7 +66,7 @@ export function decades(
 
 /** log10(Σ top / Σ bottom), bootstrapped by unit; null where an end of it has no logarithm. */
 export function decadesOf(units: readonly RatioUnit[]): Estimate | null {
-  return estimateOf(mapped(measuredRatio(units), Math.log10));
+  return estimateOf(mapped(measuredRatio(units, { resamples: verdictDraws }), Math.log10));
 }
 
 /**
@@ -70,18 +77,12 @@ export function recoveryByHorizon(rows: readonly PatchRow[]): RecoveryByHorizon 
   const evidence = rows.filter((row) => !row.vacuous && !row.by_construction);
   const horizons = [...new Set(rows.map(({ horizon }) => horizon))].sort((a, b) => a - b);
   return new Map(
-    horizons.map((horizon) => [
-      horizon,
-      remainingShare(
-        evidence.filter((row) => row.horizon === horizon),
-        (share) => 1 - share,
-      ),
-    ]),
+    horizons.map((horizon) => [horizon, recoveryOf(sumsByPrompt(evidence.filter((row) => row.horizon === horizon)))]),
   );
 }
 
-/** ΣD_patched / ΣD_base of the rows, seen through `map`; null where there is nothing to recover. */
-export function remainingShare(rows: readonly PatchRow[], map: (share: number) => number = (x) => x): Estimate | null {
+/** ΣD_patched and ΣD_base of each prompt's rows. */
+function sumsByPrompt(rows: readonly PatchRow[]): RatioUnit[] {
   const byPrompt = new Map<string, { top: number; bottom: number }>();
   for (const { prompt, distance_base, distance_patched } of rows) {
     const sums = byPrompt.get(prompt) ?? { top: 0, bottom: 0 };
@@ -89,17 +90,14 @@ export function remainingShare(rows: readonly PatchRow[], map: (share: number) =
     sums.bottom += distance_base;
     byPrompt.set(prompt, sums);
   }
-  return recoveryOf([...byPrompt.values()], map);
+  return [...byPrompt.values()];
 }
 
 /** Below so many prompts an interval resampled from them says little: nothing is judged by it. */
 export const fewestPrompts = 6;
 
-/** Σ top / Σ bottom seen through a map, bootstrapped by unit; null where there is nothing to recover, or in too few prompts. */
-export function recoveryOf(
-  units: readonly RatioUnit[],
-  map: (share: number) => number = (share) => 1 - share,
-): Estimate | null {
+/** R = 1 − Σ top / Σ bottom, bootstrapped by unit; null where there is nothing to recover, or in too few prompts. */
+export function recoveryOf(units: readonly RatioUnit[]): Estimate | null {
   if (units.length < fewestPrompts) return null;
-  return estimateOf(mapped(measuredRatio(units), map));
+  return estimateOf(mapped(measuredRatio(units, { resamples: verdictDraws }), (share) => 1 - share));
 }

@@ -58,6 +58,11 @@ with. Where tokens are given (\`continuation\` in a prompt file) all uncached st
 steps.arrow begin with the first flip: before it they are the teacher-forced ones. candidates.arrow has that first flip alone;
 \`kvlens diverge\` writes every free-running step.
 
+**The order-matched arm** decodes two rows per step under the prefill's kernel, in the state of the cached arm: its padding and the
+faults planted in it. The two differ in the order of their sums alone. State is a factor of its own, so what a stale row or a wrong
+position changes stays in this arm: C3 c is then contradicted, and C5 c is not. Padding puts the keys in other places of the sums,
+which two rows per step do not undo: a difference of padded arms leaves C3 c and C5 c open, and none says what it says without padding.
+
 **GSM8K and your own checkpoint.** \`test.jsonl\` works as it is. As lm-evaluation-harness's \`gsm8k\` task, but that the
 harness draws its five examples by a generator of its own:
 
@@ -81,7 +86,9 @@ harness draws its five examples by a generator of its own:
 many slices and combined in the same type as that kernel: rounding errors of the cached arm's size, without a cache. It is the null of
 C2, and a first flip wider than the 99.9 % quantile of its drift (\`placebo.bins\` in outcomes.json) is *suspect*. One that is wider than
 every drift of its own prompt's placebo is explained at once by the rules of \`--explain\` ([explain.md](explain.md)), so that a stale row
-or a wrong position is called a bug and not a rounding.
+or a wrong position is called a bug and not a rounding. The two differ because explaining takes the prompt's arms, which live as long as
+its unit, and the quantile takes the placebo of all units of the condition: while the arms are alive it is not known. A suspect without a
+placebo of its own, or within it, is counted as not explained (\`notExplained\`); \`kvlens diverge --explain\` on its prompt says more.
 
 ## Long runs
 
@@ -103,5 +110,8 @@ shards of another processor are refused.
 ## How a verdict is reached
 
 *Supported*, *contradicted*, or *not identifiable* where the data do not decide or a gate that the part rests on failed. The unit is the
-prompt: intervals are 95 %, resampled by prompt. verdicts.json has for each the rule, the numbers that entered it and its scope. What is
-measured on a CPU tests the logic of a claim: it is never a GPU's native figure.`;
+prompt: intervals are 95 %, resampled by prompt, with 10,000 draws where a rule compares their ends. Judged answers are whole numbers, so
+the tests of C2 draw nothing: the sign-flip test counts every pattern of signs, and the bootstrap's distribution is a convolution. Its 90 %
+interval goes from the least sum x with P(Σ ≤ x) ≥ 5 % to the largest with P(Σ ≥ x) ≥ 5 % (Efron 1979; quantiles of type 1 of Hyndman and
+Fan 1996); only where prompts are judged in unlike numbers of conditions is it drawn. verdicts.json has for each the rule, the
+numbers that entered it and its scope. What is measured on a CPU tests the logic of a claim: it is never a GPU's native figure.`;

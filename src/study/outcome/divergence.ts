@@ -4,6 +4,7 @@ import type { Condition } from '../definition/condition.ts';
 import { cumulativeIncidence, type Wait } from '../statistics/incidence.ts';
 import { incidenceIntervals } from '../statistics/incidence-intervals.ts';
 import { largestUnseen, measuredRatio, measuredShare } from '../statistics/measured.ts';
+import { leansFurther } from '../unit/own-placebo.ts';
 import type { FlipSummary } from '../unit/unit-summary.ts';
 import type { PromptRecord, TextEnd } from './record.ts';
 import type { FirstDivergence, FlipRate, Measured, SampledPrediction, SequenceDivergence } from './types.ts';
@@ -61,6 +62,7 @@ export function firstDivergence(prompts: readonly PromptRecord[], suspectAbove: 
     unexplained: first.unexplained,
     suspectAbove,
     suspects: first.suspects,
+    notExplained: first.notExplained,
     widest: wide.slice(0, widestShown),
   };
 }
@@ -69,6 +71,7 @@ export function firstDivergence(prompts: readonly PromptRecord[], suspectAbove: 
 export interface FirstFlips {
   all: { prompt: PromptRecord; flip: FlipSummary; suspect: boolean | null }[];
   suspects: number | null;
+  notExplained: FirstDivergence['notExplained'];
   withoutMargin: number;
   boundary: number;
   ties: number;
@@ -88,14 +91,22 @@ export function firstFlips(prompts: readonly PromptRecord[], suspectAbove: numbe
     const suspect = exempt ? false : suspectAbove === null ? null : (flip.margin ?? 0) > suspectAbove;
     return [{ prompt, flip, suspect }];
   });
+  const suspects = all.filter(({ suspect }) => suspect);
   return {
     all,
-    suspects: suspectAbove === null ? null : all.filter(({ suspect }) => suspect).length,
+    suspects: suspectAbove === null ? null : suspects.length,
+    notExplained: suspectAbove === null ? null : notExplained(suspects),
     withoutMargin: all.filter(({ flip }) => flip.margin === null).length,
     boundary: all.filter(({ flip }) => flip.boundary).length,
     ties: all.filter(({ flip }) => flip.tie).length,
     unexplained: diverged.length - all.length,
   };
+}
+
+function notExplained(suspects: FirstFlips['all']): FirstDivergence['notExplained'] {
+  const left = suspects.filter(({ flip, prompt }) => !leansFurther(flip, prompt.placebo?.largest ?? null));
+  const alone = left.filter(({ prompt }) => (prompt.placebo?.largest ?? null) === null).length;
+  return { withoutPlacebo: alone, withinPlacebo: left.length - alone };
 }
 
 export function flipRate(prompts: readonly PromptRecord[]): FlipRate {

@@ -1,5 +1,5 @@
 /** The FP32 falsification: does single precision remove eight orders of magnitude, and in which metric? */
-import { mapped, measuredRatio } from '../statistics/measured.ts';
+import { mapped, measuredRatio, verdictDraws } from '../statistics/measured.ts';
 import { compare, flipped, pairedSums } from './model-evidence.ts';
 import { isHalf, predictedDecades } from './precisions.ts';
 import { settingOf } from './setting.ts';
@@ -12,10 +12,10 @@ export function falsifications(view: StudyView): Falsification[] {
   return halves
     .flatMap((family) => view.models(family))
     .flatMap((model): Falsification[] => {
-      const { half, single, control } = compare(view, model, { wide: false });
+      const { half, single, control } = compare(view, model, 'figures');
       if (single === null || control === null) return [];
       const [l2, kl] = (['l2Centred', 'kl'] as const).map((metric) =>
-        mapped(measuredRatio(pairedSums(half, single, metric)), Math.log10),
+        mapped(measuredRatio(pairedSums(half, single, metric), { resamples: verdictDraws }), Math.log10),
       );
       return [
         {

@@ -64,6 +64,11 @@ export interface FirstDivergence {
   suspectAbove: number | null;
   /** Null without a placebo. */
   suspects: number | null;
+  /**
+   * Suspects that are not explained by running them again: their prompt has no placebo, or has one that leans as far, which is
+   * all that is known while the prompt's arms are alive. Null as `suspects`.
+   */
+  notExplained: { withoutPlacebo: number; withinPlacebo: number } | null;
   /** The first flips of the widest margin, widest first, at most ten. */
   widest: { prompt: string; step: number; margin: number; suspect: boolean | null; planted: boolean }[];
 }

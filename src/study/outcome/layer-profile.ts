@@ -1,7 +1,7 @@
 /** What each layer's kernel adds by itself, and how it is spread over the layers. */
 import { bootstrap } from '../../numerics/bootstrap.ts';
 import { quantile } from '../../numerics/quantile.ts';
-import { withInterval } from '../statistics/measured.ts';
+import { verdictDraws, withInterval } from '../statistics/measured.ts';
 import { settingOf } from './setting.ts';
 import { byPrompt, type ModelRecords } from './study-view.ts';
 import type { LayerProfile, Measured } from './types.ts';
@@ -88,10 +88,11 @@ function spread(
   const value = statistic(means(prompts, null, layers));
   if (value === null) return null;
   let undefinedDraws = 0;
-  const interval = bootstrap(prompts.length, (drawn) => {
-    const found = statistic(means(prompts, drawn, layers));
+  const drawn = (units: Uint32Array) => {
+    const found = statistic(means(prompts, units, layers));
     if (found === null) undefinedDraws += 1;
     return found;
-  });
+  };
+  const interval = bootstrap(prompts.length, drawn, { resamples: verdictDraws });
   return withInterval(value, undefinedDraws > 0 ? null : interval);
 }

@@ -1,7 +1,9 @@
 /** What C3, C4 and C5 read: drift, flips and patched cells of one model under one precision and one kernel preset. */
+import type { RoundingPolicy } from '../../graph/rounding.ts';
 import type { C3Evidence, FlippedPrompts } from '../claims/c3.ts';
 import type { C4Contrast, C4Evidence, C4Model } from '../claims/c4.ts';
 import type { C5Evidence, RecoveryByHorizon } from '../claims/c5.ts';
+import { armGates } from '../claims/claim.ts';
 import { decadesOf, flippedShare, recoveryOf } from '../claims/evidence.ts';
 import { estimateOf, type RatioUnit } from '../statistics/measured.ts';
 import type { CellSums } from '../unit/unit-summary.ts';
@@ -21,14 +23,21 @@ export interface Comparison {
   single: readonly ConditionRecord[] | null;
   wide: readonly ConditionRecord[] | null;
   control: ModelRecords | null;
+  /** Precisions left out of a verdict, each with the gates that it fails. */
+  doubted: readonly string[];
 }
+
+/**
+ * `verdict`: a control is left out where a gate that comparing its arms rests on failed or was not run. `figures`: the control
+ * alone, whatever its gates, since numbers are printed even so.
+ */
+type Purpose = 'verdict' | 'figures';
 
 /**
  * Half precision, its control, and wide activations, under the strategies that all of them have. Conditions whose draws are
  * not keyed alike are left out: they flip in any precision.
- * @param asked without wide activations they do not narrow the strategies
  */
-export function compare(view: StudyView, half: ModelRecords, asked = { wide: true }): Comparison {
+export function compare(view: StudyView, half: ModelRecords, purpose: Purpose): Comparison {
   const keyed = (model: ModelRecords | null) => model?.records.filter(isKeyed) ?? [];
   let strategies = new Set(keyed(half).map(strategyKey));
   const withCommon = (other: ModelRecords | null) => {
@@ -38,11 +47,20 @@ export function compare(view: StudyView, half: ModelRecords, asked = { wide: tru
     strategies = new Set(common);
     return other;
   };
-  const control = withCommon(view.beside(half, isSingle));
-  const wide = asked.wide ? view.beside(half, (policy) => isWideActivations(policy, half.policy)) : null;
-  const sound = withCommon(wide?.doubts.includes('prefix') ? null : wide);
+  const judged = purpose === 'verdict';
+  const doubted: string[] = [];
+  const beside = (fits: (policy: RoundingPolicy) => boolean) => {
+    const other = view.beside(half, fits);
+    const failed = judged ? (other?.doubts.filter((name) => armGates.includes(name)) ?? []) : [];
+    if (other === null || failed.length === 0) return withCommon(other);
+    doubted.push(`${other.policy.name} (${failed.join(', ')})`);
+    return null;
+  };
+  const control = beside(isSingle);
+  // For figures alone it would narrow the strategies.
+  const wide = judged ? beside((policy) => isWideActivations(policy, half.policy)) : null;
   const shared = (model: ModelRecords) => keyed(model).filter((record) => strategies.has(strategyKey(record)));
-  return { half: shared(half), single: control && shared(control), wide: sound && shared(sound), control };
+  return { half: shared(half), single: control && shared(control), wide: wide && shared(wide), control, doubted };
 }
 
 function strategyKey({ condition: { strategyName, padding } }: ConditionRecord): string {
@@ -50,16 +68,19 @@ function strategyKey({ condition: { strategyName, padding } }: ConditionRecord):
 }
 
 export function c3Evidence(view: StudyView, half: ModelRecords): C3Evidence {
-  const { half: own, single, wide, control } = compare(view, half);
+  const { half: own, single, wide, control, doubted } = compare(view, half, 'verdict');
   const matched = orderMatchedOutcome(half.records.flatMap(({ prompts }) => prompts));
   return {
-    scope: scopeOf({ ...half, records: own.length > 0 ? own : half.records }, control?.policy ?? null),
+    scope: scopeOf({ ...half, records: own.length > 0 ? own : half.records }, control?.policy ?? null, doubted),
     failedGates: half.doubts,
     half: flipped(own),
     single: single && flipped(single),
     wideActivations: wide && flipped(wide),
     decades: single === null ? {} : decades(own, single),
-    orderMatched: { steps: matched?.steps ?? 0, differingElements: matched?.differingElements ?? 0 },
+    orderMatched: {
+      ...{ steps: matched?.steps ?? 0, differingElements: matched?.differingElements ?? 0 },
+      padded: half.padding > 0,
+    },
     singleAccumulation: accumulatesInSingle(half.kernels),
   };
 }
@@ -155,17 +176,13 @@ function architecture({ name, family, heads, kvHeads }: ModelRecords['model']): 
 
 export function c5Evidence(half: ModelRecords): C5Evidence {
   const cells = (fits: (cell: CellSums) => boolean) => recoveryByHorizon(half.records, fits);
-  const recomputed = ({ spec, history, kernel }: CellSums) =>
-    spec === 'two-by-two' && history === 'recomputed' && kernel === 'decode';
   const matched = orderMatchedOutcome(half.records.flatMap(({ prompts }) => prompts));
   return {
     scope: scopeOf(half),
     failedGates: half.doubts,
     residual: cells(({ spec }) => spec === 'residual'),
-    history: cells(recomputed),
-    recomputedDecodeShare: recoveryOf(
-      cellUnits(half.records, (cell) => recomputed(cell) && cell.horizon === 0),
-      (share) => share,
+    history: cells(
+      ({ spec, history, kernel }) => spec === 'two-by-two' && history === 'recomputed' && kernel === 'decode',
     ),
     distance: matched && { ordinary: matched.ordinary, orderMatched: matched.distance },
   };

@@ -1,4 +1,5 @@
 /** What is kept of a unit once its condition is complete: sums per prompt, no list that grows with the steps. */
+import { largestDrift } from '../unit/own-placebo.ts';
 import type { Answer, AnswerArm, FlipSummary, StopReason, UnitSummary } from '../unit/unit-summary.ts';
 
 /** Flips of one prompt, teacher-forced. */
@@ -23,7 +24,13 @@ export interface PromptRecord extends Kept {
   lastStep: number;
   /** Null where the arm's answer was not kept or has no gold answer. */
   correct: Readonly<Record<AnswerArm, boolean | null>>;
-  placebo: { correct: readonly (boolean | null)[]; texts: number; diverged: number } | null;
+  placebo: {
+    correct: readonly (boolean | null)[];
+    texts: number;
+    diverged: number;
+    /** The widest drift; null without one. */
+    largest: number | null;
+  } | null;
 }
 
 /** The record of a unit. */
@@ -43,6 +50,7 @@ export function recordOf(unit: UnitSummary): PromptRecord {
       correct: placebo.correct,
       texts: placebo.divergedAt.length,
       diverged: placebo.divergedAt.filter((step) => step !== null).length,
+      largest: largestDrift(placebo),
     },
   };
 }

@@ -84,8 +84,15 @@ export class StudyView {
   }
 }
 
-/** What the numbers of some records cover: models, prompts, precision, kernels, and what was left out. */
-export function scopeOf(family: Family, control: RoundingPolicy | null = null): string {
+/**
+ * What the numbers of some records cover: models, prompts, precision, kernels, and what was left out.
+ * @param doubted precisions whose identification gates leave them out of a comparison
+ */
+export function scopeOf(
+  family: Family,
+  control: RoundingPolicy | null = null,
+  doubted: readonly string[] = [],
+): string {
   const { records, voided, policy, kernels, padding, coupling } = family;
   const models = [...new Set(records.map(({ condition }) => condition.model.name))];
   const prompts = new Set(records.flatMap((record) => record.prompts.map(({ prompt }) => prompt)));
@@ -101,6 +108,7 @@ export function scopeOf(family: Family, control: RoundingPolicy | null = null): 
     ...(padding > 0 ? [`cached arm padded by ${padding} on the left`] : []),
     ...(coupling === 'independent' ? ['random numbers of each arm its own'] : []),
     ...(control ? [`control ${control.name}`] : []),
+    ...(doubted.length > 0 ? [`left out, a gate failed or was not run: ${doubted.join(', ')}`] : []),
     ...(planted.size > 0 ? [`faults planted in ${planted.size} of the prompts`] : []),
     ...(left.length > 0 ? [`left out, a harness gate failed: ${left.join(', ')}`] : []),
   ].join('; ');

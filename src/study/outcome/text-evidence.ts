@@ -1,7 +1,7 @@
 /** What C1 and C2 read: texts and answers of one precision and one kernel preset, all models and strategies. */
-import { bootstrapRatio } from '../../numerics/bootstrap.ts';
 import type { C1Condition, C1Evidence } from '../claims/c1.ts';
 import type { C2Evidence } from '../claims/c2.ts';
+import { wholeRatioInterval } from '../statistics/exact-bootstrap.ts';
 import { neededDiscordant } from '../statistics/mcnemar.ts';
 import { estimateOf, measuredRatio, measuredShare, withInterval } from '../statistics/measured.ts';
 import { signFlipTest } from '../statistics/sign-flip.ts';
@@ -59,7 +59,8 @@ export function c2Evidence(view: StudyView, family: Family): C2Evidence {
       }
     },
   );
-  const units = [...differences.values()];
+  // A prompt that no condition judges says nothing, and is not drawn.
+  const units = [...differences.values()].filter(({ bottom }) => bottom > 0);
   const difference = measuredRatio(units);
   const needed = neededDiscordant(Math.max(1, judged.length));
   const tooFew = conditions.filter(({ cachedOnly, uncachedOnly }) => cachedOnly + uncachedOnly < needed);
@@ -69,11 +70,8 @@ export function c2Evidence(view: StudyView, family: Family): C2Evidence {
     failedGates: [...doubts],
     conditions,
     voided: family.voided.map(({ name }) => name),
-    signFlip: signFlipTest(
-      units.map(({ top }) => top),
-      0,
-    ),
-    difference90: difference && estimateOf(withInterval(difference.value, bootstrapRatio(units, { level: 0.9 }))),
+    signFlip: signFlipTest(units.map(({ top }) => top)),
+    difference90: difference && estimateOf(withInterval(difference.value, wholeRatioInterval(units, 0.9))),
     placebo: accuracyPlacebo(judged),
     power: { neededDiscordant: needed, untestable: tooFew.map(({ name }) => name) },
   };

@@ -1,5 +1,5 @@
 /** Figures with their intervals, from per-prompt sums. */
-import { bootstrapRatio, type Interval } from '../../numerics/bootstrap.ts';
+import { type BootstrapOptions, bootstrapRatio, type Interval } from '../../numerics/bootstrap.ts';
 import { rateInterval } from '../../numerics/rate-interval.ts';
 import type { Estimate } from '../claims/claim.ts';
 import type { Measured } from '../outcome/types.ts';
@@ -11,16 +11,22 @@ export interface RatioUnit {
 }
 
 /**
+ * Draws for an interval whose ends are compared with a threshold: an end then varies with the seed by a seventieth of the
+ * half-width (one standard error, where the draws are normal), and by a thirtieth with 2,000.
+ */
+export const verdictDraws = 10_000;
+
+/**
  * Σ top / Σ bottom, bootstrapped by unit. Null where there is nothing to divide by, or where a sum is not finite: what is
  * not a number is counted elsewhere, never averaged.
  */
-export function measuredRatio(units: readonly RatioUnit[]): Measured | null {
+export function measuredRatio(units: readonly RatioUnit[], options: BootstrapOptions = {}): Measured | null {
   const bottom = units.reduce((total, unit) => total + unit.bottom, 0);
   const top = units.reduce((total, unit) => total + unit.top, 0);
   // Unit by unit: a number that a journal could not hold comes back as null, which adds up as 0.
   const finite = units.every((unit) => Number.isFinite(unit.top) && Number.isFinite(unit.bottom));
   if (!finite || !(bottom > 0) || !Number.isFinite(top / bottom)) return null;
-  return withInterval(top / bottom, bootstrapRatio(units));
+  return withInterval(top / bottom, bootstrapRatio(units, options));
 }
 
 /** A value and its interval, if there is one whose ends are numbers. */

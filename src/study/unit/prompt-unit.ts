@@ -10,18 +10,12 @@ import { rowValues } from '../../store/row-values.ts';
 import { extractAnswer, isCorrect } from '../answers/index.ts';
 import { type PlaceboArms, placeboArms, placeboSeeds } from '../placebo/index.ts';
 import { explainFlip } from './explain-flip.ts';
+import { largestDrift, leansFurther } from './own-placebo.ts';
 import { patchUnit } from './patch-unit.ts';
 import { isPlanted } from './planted.ts';
 import { summarise } from './step-sums.ts';
 import type { PromptJob, PromptUnit, UnitConfig, UnitSettings } from './unit.ts';
-import {
-  type Answer,
-  type AnswerArm,
-  binUpper,
-  type PlaceboSummary,
-  type StopReason,
-  type UnitSummary,
-} from './unit-summary.ts';
+import type { Answer, AnswerArm, PlaceboSummary, StopReason, UnitSummary } from './unit-summary.ts';
 import type { GroupBench } from './workbench.ts';
 
 /** Run one unit. */
@@ -57,9 +51,7 @@ export async function runPromptUnit(config: UnitConfig, bench: GroupBench, job: 
     ...summarise(result),
     ...{ answers, placebo: placebo?.summary ?? null, cells: patched?.sums ?? null, planted },
   };
-  const first = summary.flips.at(0);
-  const largest = summary.placebo?.drift.at(-1)?.[0];
-  const leans = first?.margin != null && largest !== undefined && !first.boundary && first.margin > binUpper(largest);
+  const leans = leansFurther(summary.flips.at(0), largestDrift(summary.placebo));
   return {
     ...{ kind: 'prompt', unit: job.unit, summary, checks: patched?.checks ?? null },
     rows: {

@@ -76,7 +76,7 @@ export interface LayerSums {
   viaResidual: number | null;
 }
 
-/** Order-matched decoding: the cache in use, the prefill's kernel, two rows per step – against the uncached arm. */
+/** Order-matched decoding: the cached arm's state, the prefill's kernel, two rows per step – against the uncached arm. */
 export interface OrderMatchedSums {
   steps: number;
   /** Logits of every step and K/V rows of every layer at the end whose bits differ. */

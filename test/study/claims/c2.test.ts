@@ -7,7 +7,7 @@ const conditions = (positive: number, of: number): C2Evidence['conditions'] =>
 /** The cached arm is better, clearly and in 8 of 9. */
 const better: C2Evidence = {
   ...{ scope: 'test', failedGates: [], voided: [], conditions: conditions(8, 9) },
-  signFlip: { p: 0.049, sum: 24, informative: 30, exact: true },
+  signFlip: { p: 0.049, sum: 24, informative: 30 },
   difference90: { value: 0.03, lower: 0.012, upper: 0.05 },
   placebo: { sums: Array.from({ length: 19 }, (_, i) => i - 9), observed: 24 },
   power: { neededDiscordant: 9, untestable: [] },

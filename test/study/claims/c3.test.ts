@@ -14,7 +14,7 @@ const supporting: C3Evidence = {
   single: none,
   wideActivations: none,
   decades: { l2: at(3.1, 0.1), kl: at(8, 0.2) },
-  orderMatched: { steps: 1_000, differingElements: 0 },
+  orderMatched: { steps: 1_000, differingElements: 0, padded: false },
   singleAccumulation: true,
 };
 
@@ -27,7 +27,7 @@ describe('C3', () => {
       ...{ a: 'supported', b: 'supported', c: 'supported', d: 'supported' },
       'sole cause': 'supported',
     });
-    expect(findings({ orderMatched: { steps: 999, differingElements: 0 } })).toMatchObject({
+    expect(findings({ orderMatched: { steps: 999, differingElements: 0, padded: false } })).toMatchObject({
       ...{ c: 'not identifiable', 'sole cause': 'not identifiable' },
     });
   });
@@ -58,9 +58,15 @@ describe('C3', () => {
   });
 
   it('c: one differing element of order-matched decoding contradicts it, however few the steps', () => {
-    expect(findings({ orderMatched: { steps: 3, differingElements: 1 } })).toMatchObject({
+    expect(findings({ orderMatched: { steps: 3, differingElements: 1, padded: false } })).toMatchObject({
       ...{ c: 'contradicted', 'sole cause': 'contradicted' },
     });
+  });
+
+  it('c: padded arms sum in another order, so a difference between them says nothing; none is none', () => {
+    const padded = (differingElements: number) => ({ orderMatched: { steps: 1_000, differingElements, padded: true } });
+    expect(findings(padded(1))).toMatchObject({ c: 'not identifiable', 'sole cause': 'not identifiable' });
+    expect(findings(padded(0)).c).toBe('supported');
   });
 
   it('d: flips that stay with wide activations contradict it', () => {
@@ -77,8 +83,8 @@ describe('C3', () => {
     ['b', { decades: { kl: ends(7.5, 8.51) } }, 'not identifiable'],
     ['b', { decades: { kl: ends(7, 7.49) } }, 'contradicted'],
     ['b', { decades: { kl: ends(7, 7.5) } }, 'not identifiable'],
-    ['c', { orderMatched: { steps: 999, differingElements: 0 } }, 'not identifiable'],
-    ['c', { orderMatched: { steps: 1_000, differingElements: 0 } }, 'supported'],
+    ['c', { orderMatched: { steps: 999, differingElements: 0, padded: false } }, 'not identifiable'],
+    ['c', { orderMatched: { steps: 1_000, differingElements: 0, padded: false } }, 'supported'],
     ['d', { half, wideActivations: flips(0, ends(0, 0.01)) }, 'supported'],
     ['d', { half, wideActivations: flips(0, ends(0, 0.0101)) }, 'not identifiable'],
     ['d', { half, wideActivations: flips(60, ends(0.15, 0.3)) }, 'contradicted'],

@@ -11,7 +11,6 @@ const carrying: C5Evidence = {
   failedGates: [],
   residual: curve([1, at(0.01)], [5, at(0)], [20, at(-0.03)]),
   history: curve([0, at(0.88)], [1, at(0.85)]),
-  recomputedDecodeShare: at(0.12),
   distance: { ordinary: 40, orderMatched: 0 },
 };
 
@@ -33,7 +32,6 @@ describe('C5', () => {
   it('b: history that recovers little is no carrier', () => {
     expect(findings({ history: curve([0, at(0.15)], [1, at(0.12)]) }).b).toBe('contradicted');
     expect(findings({ history: curve([0, at(0.88)], [1, at(0.6)]) }).b).toBe('not identifiable');
-    expect(findings({ recomputedDecodeShare: at(0.3) }).b).toBe('not identifiable');
   });
 
   it('c: the root needs a cache that keeps half of the distance in matched order, and carries it', () => {
@@ -59,8 +57,8 @@ describe('C5', () => {
     ['b', { history: curve([0, ends(0.8, 1)], [1, ends(0.799, 1)]) }, 'not identifiable'],
     ['b', { history: curve([0, ends(0.8, 1)], [1, ends(0.1, 0.499)]) }, 'contradicted'],
     ['b', { history: curve([0, ends(0.8, 1)], [1, ends(0.1, 0.5)]) }, 'not identifiable'],
-    ['b', { recomputedDecodeShare: at(0.2) }, 'supported'],
-    ['b', { recomputedDecodeShare: at(0.201) }, 'not identifiable'],
+    ['b', { history: curve([0, ends(0.799, 1)], [1, ends(0.8, 1)]) }, 'not identifiable'],
+    ['b', { history: curve([0, null], [1, ends(0.8, 1)]) }, 'not identifiable'],
     ['c', { distance: { ordinary: 40, orderMatched: 20 } }, 'supported'],
     ['c', { distance: { ordinary: 40, orderMatched: 19.9 } }, 'not identifiable'],
   ] as const)('thresholds of %s: %o', (part, changes, expected) => {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { bootstrapRatio } from '../../../src/numerics/bootstrap.ts';
 import {
   decades,
   flippedPrompts,
   type PatchRow,
   recoveryByHorizon,
-  remainingShare,
   type StepRow,
 } from '../../../src/study/claims/evidence.ts';
 import { measuredShare } from '../../../src/study/statistics/measured.ts';
@@ -64,14 +64,13 @@ describe('recovery', () => {
   it('is a ratio of sums by prompt, never a mean of ratios', () => {
     const rows = ['a', 'b', 'c'].flatMap((name) => [cell(`${name}1`, 10, 1), cell(`${name}2`, 1, 1)]);
     expect(recoveryByHorizon(rows).get(0)?.value).toBeCloseTo(1 - 2 / 11, 12);
-    expect(remainingShare(rows)?.value).toBeCloseTo(2 / 11, 12);
   });
 
   const names = ['a', 'b', 'c', 'd', 'e', 'f'];
 
   it('needs six prompts with a cell that counts', () => {
     const rows = names.map((name) => cell(name, 4, 1));
-    expect(remainingShare(rows)?.value).toBe(0.25);
+    expect(recoveryByHorizon(rows).get(0)?.value).toBe(0.75);
     const vacuous = cell('f', 0, 0, { vacuous: true });
     expect(recoveryByHorizon([...rows.slice(0, 5), vacuous]).get(0)).toBeNull();
   });
@@ -86,9 +85,12 @@ describe('recovery', () => {
     expect(found.get(1)?.value).toBeCloseTo(0.25, 12);
   });
 
-  it('its interval is ordered and holds the value', () => {
+  it('its interval is ordered and holds the value; rules compare its ends, so it takes many draws', () => {
     const rows = Array.from({ length: 20 }, (_, i) => cell(`p${i}`, 1 + (i % 5), (i % 3) / 2));
     const { value, lower, upper } = recoveryByHorizon(rows).get(0)!;
+    const units = rows.map((row) => ({ top: row.distance_patched, bottom: row.distance_base }));
+    const { low, high } = bootstrapRatio(units, { resamples: 10_000 })!;
+    expect([lower, upper]).toEqual([1 - high, 1 - low]);
     expect(lower).toBeLessThan(value);
     expect(value).toBeLessThan(upper);
   });

@@ -90,6 +90,11 @@ describe('texts and first divergence', () => {
     expect(firstDivergence.median).toBeNull();
   });
 
+  it('shows no step beyond the longest text', () => {
+    const short = results([unit(greedy, 0, diverging(1)), unit(greedy, 1, { sums: { steps: 3 } })]);
+    expect(short.firstDivergence.at.map(({ step }) => step)).toEqual([1, 2, 3]);
+  });
+
   it('shows the margins of first flips, widest first; without a placebo none is known to be suspect', () => {
     expect(firstDivergence.margins).toEqual({ count: 2, min: 0.004, median: 0.027, max: 0.05 });
     expect(firstDivergence.widest.map(({ prompt, suspect }) => [prompt, suspect])).toEqual([
@@ -122,6 +127,30 @@ describe('suspects', () => {
     expect(found.firstDivergence.suspectAbove).toBeLessThan(0.0203);
     expect(found.firstDivergence.suspects).toBe(2);
     expect(found.placebo).toMatchObject({ prompts: 2, seeds: 2, samples: 1_500, texts: 4, diverged: 2 });
+  });
+
+  it('one without a placebo of its own, or within it, is not explained, and counted', () => {
+    const found = results([
+      // 2,000 small drifts, and one that 99.9 % do not reach.
+      unit(greedy, 0, {
+        ...diverging(3, 0.5),
+        placebo: {
+          ...{ correct: [], divergedAt: [] },
+          drift: [
+            [driftBin(0.001), 2_000],
+            [driftBin(0.9), 1],
+          ],
+        },
+      }),
+      unit(greedy, 1, { ...diverging(3, 0.5), placebo: drift(0.001) }),
+      unit(greedy, 2, diverging(3, 0.5)),
+      unit(greedy, 3, diverging(3, 0.7)),
+      unit(greedy, 4, diverging(3, 0.0001)),
+    ]);
+    expect(found.firstDivergence).toMatchObject({
+      ...{ suspects: 4, notExplained: { withoutPlacebo: 2, withinPlacebo: 1 } },
+    });
+    expect(results([unit(greedy, 0, diverging(3, 9))]).firstDivergence.notExplained).toBeNull();
   });
 
   it('the cut of top-p, or a draw without a margin, is never suspect', () => {

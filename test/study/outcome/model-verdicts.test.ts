@@ -108,6 +108,16 @@ describe('C3 from units', () => {
     ]);
   });
 
+  it('of padded arms it leaves c open, and without padding contradicts it all the same', () => {
+    const at = [condition(0), condition(1, { padding: 7 })];
+    const found = study(() => ({ orderMatched: { steps: 20, differingElements: 1, distance: 0 } }), at);
+    const c = found.verdicts.filter(({ claim, part, model }) => claim === 'C3' && part === 'c' && model !== null);
+    expect(c.map(({ padding, verdict }) => [padding, verdict])).toEqual([
+      [0, 'contradicted'],
+      [7, 'not identifiable'],
+    ]);
+  });
+
   it('independent draws are no evidence on flips', () => {
     const apart = precisions.map((policy, i) =>
       condition(6 + i, { ...sampled(), strategyName: 't1.0-unkeyed', policy, coupling: 'independent' }),
@@ -144,6 +154,31 @@ describe('C3 from units', () => {
       ...{ l2: { value: expect.closeTo(3, 9) }, kl: { value: expect.closeTo(8, 9) }, prompts: 60 },
       predicted: { linear: expect.closeTo(3.913, 3), quadratic: expect.closeTo(7.827, 3), powersOfTwo: [13, 26] },
     });
+  });
+
+  it('the falsification has the interval that b is judged by', () => {
+    const varied = study((at, i) => ({
+      sums: {
+        l2Centred: at.policy === policies.fp16 ? Math.sqrt(1 + i) : 1e-4,
+        kl: at.policy === policies.fp16 ? i : 1,
+      },
+    }));
+    const { l2, kl } = varied.falsification[0];
+    const { inputs } = verdictOn(varied, 'C3', 'b', llama.name);
+    expect([l2, kl]).toMatchObject([
+      { lower: inputs['logits_l2_centred.lower'], upper: inputs['logits_l2_centred.upper'] },
+      { lower: inputs['kl.lower'], upper: inputs['kl.upper'] },
+    ]);
+    expect(l2!.lower).toBeLessThan(l2!.upper!);
+  });
+
+  it('the falsification is shown under every strategy of the control, whatever else was run', () => {
+    const more = [
+      ...conditions,
+      ...[policies.fp16, policies.fp32].map((policy, i) => condition(6 + i, { ...sampled(), policy })),
+    ];
+    const [own] = study(undefined, more).falsification;
+    expect(own).toMatchObject({ model: llama.name, strategies: ['greedy', 't1.0'] });
   });
 
   it('bf16 is predicted to lie 16 bits above single precision, and needs wide activations of its own', () => {
@@ -200,6 +235,18 @@ describe('C4 from units', () => {
     const zero = study({ 'tiny-mistral': [0.9, 0, 0, 0.1] });
     expect(zero.profiles[1].sharpness).toBeNull();
     expect(finding(zero, 'C4', 'pattern')).toBe('not identifiable');
+  });
+
+  it('has no interval where the median layer adds nothing in a draw', () => {
+    // One prompt of 12 drifts: a third of all draws are without it.
+    const rare = outcome(
+      conditions,
+      conditions.flatMap((at) =>
+        prompts(at, 12, (i) => ({ layers: [0.9, 0.1, 0.2, 0.3].map((added, l) => layer(l, i === 0 ? added : 0)) })),
+      ),
+    );
+    expect(rare.profiles[1].sharpness).toEqual({ value: expect.closeTo(4.5, 12), lower: null, upper: null });
+    expect(finding(rare, 'C4', 'pattern')).toBe('not identifiable');
   });
 
   it('attribution needs the expanded twin, and kernels that fold', () => {

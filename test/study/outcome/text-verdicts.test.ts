@@ -136,6 +136,42 @@ describe('C2 from units', () => {
     ).toBe('not identifiable');
   });
 
+  it('near a point of accuracy goes by the exact bootstrap, which no seed moves', () => {
+    // Σs = −9 over 1,800 pairs; of the resampled sums 5.09 % are −19 or less and 3.68 % −20 or less: −19 is more than a point.
+    const differences = [-3, -3, ...times(8, () => -1), ...times(5, () => 1)];
+    const near = outcome(
+      conditions,
+      conditions.flatMap((at) =>
+        prompts(at, 200, (i) => {
+          const s = Math.abs(differences[i] ?? 0) > at.index ? Math.sign(differences[i]) : 0;
+          return { answers: answers({ cached: s >= 0, uncached: s <= 0 }) };
+        }),
+      ),
+    );
+    const { verdict, inputs } = verdictOn(near, 'C2', 'direction');
+    expect(inputs).toMatchObject({ Σs: -9, promptsThatDiffer: 15, 'difference90.lower': -19 / 1800 });
+    expect(verdict).toBe('not identifiable');
+  });
+
+  it('prompts without a gold answer are not drawn', () => {
+    const half = (gold: number) =>
+      outcome(
+        conditions,
+        conditions.flatMap((at) =>
+          prompts(at, 40, (i) => ({
+            answers: i < gold ? answers({ cached: true, uncached: i % 11 !== at.index }) : answers({}),
+          })),
+        ),
+      );
+    const few = outcome(
+      conditions,
+      conditions.flatMap((at) =>
+        prompts(at, 20, (i) => ({ answers: answers({ cached: true, uncached: i % 11 !== at.index }) })),
+      ),
+    );
+    expect(verdictOn(half(20), 'C2', 'direction').inputs).toEqual(verdictOn(few, 'C2', 'direction').inputs);
+  });
+
   it('says which conditions are untestable', () => {
     const { inputs } = verdictOn(
       study(() => 'cached'),

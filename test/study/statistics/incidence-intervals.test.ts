@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { draws } from '../../../src/numerics/bootstrap.ts';
 import type { Wait } from '../../../src/study/statistics/incidence.ts';
 import { incidenceIntervals } from '../../../src/study/statistics/incidence-intervals.ts';
 
@@ -25,6 +26,17 @@ describe('intervals of cumulative incidence', () => {
     expect(clear.median).toMatchObject({ value: 4, lower: 4, upper: 7 });
     const never = incidenceIntervals([...many(10, 4, 'event'), ...many(90, 7, 'censored')], [4]);
     expect(never.median).toBeNull();
+    // No two prompts alike and nothing censored: a draw's median is that of its steps.
+    const steps = Array.from({ length: 111 }, (_, i) => i + 1);
+    const { median } = incidenceIntervals(
+      steps.map((step): Wait => ({ step, end: 'event' })),
+      [1],
+    );
+    const medians = [...draws(steps.length)].map((drawn) => Array.from(drawn).sort((a, b) => a - b)[55] + 1);
+    const [cut, last] = [49, medians.length - 1];
+    medians.sort((a, b) => a - b);
+    expect(medians[last - cut]).toBeGreaterThan(medians[last - cut - 1]);
+    expect(median).toEqual({ value: 56, lower: medians[cut], upper: medians[last - cut] });
     const open = incidenceIntervals([...many(51, 4, 'event'), ...many(49, 7, 'competing')], [4]);
     expect(open.median).toEqual({ value: 4, lower: 4, upper: null });
   });
