@@ -1,6 +1,6 @@
 /** The gates of a run, from controls.json. */
 import { z } from 'zod';
-import { InputError } from '../../errors.ts';
+import { checkedJson } from './checked-json.ts';
 import type { RunTables } from './run-tables.ts';
 
 const gate = z.looseObject({
@@ -19,11 +19,5 @@ export type RunGate = z.infer<typeof gate>;
 export async function readGates(run: RunTables): Promise<RunGate[]> {
   const value = await run.json('controls');
   if (value === null) return [];
-  const found = schema.safeParse(value);
-  if (found.success) return found.data.gates;
-  const [{ path, message }] = found.error.issues;
-  throw new InputError(
-    `controls.json: ${path.join('.') || 'its content'}: ${message}`,
-    'kvlens writes it with every run',
-  );
+  return checkedJson('controls', value, schema, 'kvlens writes it with every run').gates;
 }

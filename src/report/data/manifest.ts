@@ -1,6 +1,6 @@
 /** What figures read of a run's manifest. */
 import { z } from 'zod';
-import { InputError } from '../../errors.ts';
+import { checkedJson } from './checked-json.ts';
 import type { RunTables } from './run-tables.ts';
 
 const storage = z.enum(['f16', 'bf16', 'f32', 'f64']);
@@ -26,15 +26,7 @@ export interface RunManifest {
 
 /** Read the manifest. @throws InputError if it is none of kvlens */
 export async function readManifest(run: RunTables): Promise<RunManifest> {
-  const found = schema.safeParse(await run.json('manifest'));
-  if (!found.success) {
-    const [{ path, message }] = found.error.issues;
-    throw new InputError(
-      `manifest.json: ${path.join('.') || 'its content'}: ${message}`,
-      'it is no manifest of kvlens',
-    );
-  }
-  const { identity } = found.data;
+  const { identity } = checkedJson('manifest', await run.json('manifest'), schema, 'it is no manifest of kvlens');
   const policies = [...(identity.policy ? [identity.policy] : []), ...(identity.factors?.policies ?? [])];
   return {
     endTokens: identity.ignoreEos ? [] : (identity.config?.eosTokenIds ?? []),

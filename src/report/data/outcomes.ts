@@ -1,6 +1,6 @@
 /** What figures read of a study's outcomes.json, checked: a file of another version is refused by name. */
 import { z } from 'zod';
-import { InputError } from '../../errors.ts';
+import { checkedJson } from './checked-json.ts';
 import { commands, isMissing, type Missing } from './missing.ts';
 import type { RunTables } from './run-tables.ts';
 
@@ -72,13 +72,7 @@ export type VerdictCell = z.infer<typeof cell>;
 export async function readOutcomes(run: RunTables): Promise<Outcomes | Missing> {
   const value = await run.json('outcomes');
   if (value === null) return { missing: 'No outcomes.json.', command: commands.study };
-  const found = schema.safeParse(value);
-  if (found.success) return found.data;
-  const [{ path, message }] = found.error.issues;
-  throw new InputError(
-    `outcomes.json: ${path.join('.') || 'its content'}: ${message}`,
-    'it is no study of this version of kvlens',
-  );
+  return checkedJson('outcomes', value, schema, 'it is no study of this version of kvlens');
 }
 
 /** A condition that has results, and them. */
