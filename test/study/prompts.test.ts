@@ -67,6 +67,11 @@ describe('prompt files', () => {
     expect(ids('\ufeff{"prompt":"a"}\r\n\r\n  \r\n{"prompt":"b"}')).toEqual(ids('{"prompt":"a"}\n{"prompt":"b"}\n'));
   });
 
+  test('a character beyond the first plane is whole, in an id as in a text', () => {
+    const [prompt] = readPromptFile(file('{"prompt":"🍎","id":"🍎"}'), defaults, { ...target, vocabSize: 1 << 21 });
+    expect([prompt.id, prompt.text]).toEqual(['🍎', '🍎']);
+  });
+
   test('an id depends on its line alone, so that --limit and shards agree', () => {
     const all = read('{"prompt":"a"}\n{"prompt":"b"}\n');
     expect(read('{"prompt":"b"}\n')[0].id).toBe(all[1].id);
@@ -158,6 +163,17 @@ describe('a bad prompt file is refused with file, line, value and expectation', 
     ['a forced id too large', '{"tokens":[1],"continuation":[999]}', /:1: found token id 999/],
     ['a number as prompt', '{"prompt":7}', /:1: "prompt": found 7, expected a text/],
     ['a list as id', '{"prompt":"a","id":[1]}', /:1: "id": found \[1\]/],
+    [
+      'ids that are halves of characters, which would be one id in UTF-8',
+      '{"prompt":"a","id":"\\ud800"}\n{"prompt":"b","id":"\\ud801"}',
+      /:1: "id": found "\\ud800", expected a text of 1 to 200 printable characters/,
+    ],
+    [
+      'half a character in a prompt',
+      '{"prompt":"a\\udfff"}',
+      /:1: "prompt": found "a\\udfff", expected a text without halves of surrogate pairs/,
+    ],
+    ['half a character in an answer', '{"prompt":"a","answer":"#### \\ud83c"}', /:1: "answer": found/],
     ['an empty id', '{"prompt":"a","id":""}', /:1: "id": found ""/],
     [
       'a duplicate id',
