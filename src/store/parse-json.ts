@@ -75,9 +75,13 @@ const typeNames: Record<string, string> = {
 };
 
 function foundText(value: unknown): string {
-  if (value === undefined) return 'found nothing';
+  return value === undefined ? 'found nothing' : `found ${excerpt(value)}`;
+}
+
+/** The beginning of a value as JSON, for errors: at most 60 characters, whatever its length and depth. */
+export function excerpt(value: unknown): string {
   const text = textOf(value);
-  return `found ${text.length <= 60 ? text : `${text.slice(0, 57)}…`}`;
+  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
 }
 
 function textOf(value: unknown): string {

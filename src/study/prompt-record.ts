@@ -1,5 +1,6 @@
 /** One line of a prompt file: a question with its worked answer, a text, or token ids. */
 import { InputError } from '../errors.ts';
+import { excerpt } from '../store/parse-json.ts';
 
 export interface PromptRecord {
   id: string | null;
@@ -85,9 +86,4 @@ export function goldAnswer(answer: string): string | null {
   const match = /####([^\n]*)$/.exec(answer.trimEnd());
   const gold = match?.[1].trim().replaceAll(',', '') ?? '';
   return gold === '' ? null : gold;
-}
-
-function excerpt(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
 }
