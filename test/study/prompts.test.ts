@@ -166,7 +166,11 @@ describe('a bad prompt file is refused with file, line, value and expectation', 
     ['a list as id', '{"prompt":"a","id":[1]}', /:1: "id": found \[1\]/],
     ['lists within lists as a prompt', `{"prompt":${deep}}`, /:1: "prompt": found a list, expected a text/],
     ['lists within lists as an id', `{"prompt":"a","id":${deep}}`, /:1: "id": found a list, expected a text/],
-    ['lists within lists as token ids', `{"tokens":${deep}}`, /:1: "tokens": found a list, expected a list of token ids/],
+    [
+      'lists within lists as token ids',
+      `{"tokens":${deep}}`,
+      /:1: "tokens": found a list, expected a list of token ids/,
+    ],
     ['lists within lists as a line', deep, /:1: found a list, expected a JSON object/],
     ['a long text', `{"prompt":["${'x'.repeat(100)}"]}`, /:1: "prompt": found \["x{55}…, expected/],
     [
