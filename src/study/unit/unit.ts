@@ -13,6 +13,9 @@ import type { PlaceboPlan } from '../placebo/index.ts';
 import type { Prompt } from '../prompts.ts';
 import type { UnitSummary } from './unit-summary.ts';
 
+/** One number in memory that threads share: not 0 once the user has stopped the study. */
+export type Interruption = Int32Array<SharedArrayBuffer>;
+
 /** What every unit of a study shares. */
 export interface UnitConfig {
   models: Readonly<Record<string, CheckpointReference>>;
@@ -23,6 +26,8 @@ export interface UnitConfig {
   settings: UnitSettings;
   /** Close a placebo arm's sessions after its text: those of all arms do not fit beside one another. Changes no result. */
   releasePlacebo: boolean;
+  /** Shared by all threads. */
+  interruption: Interruption;
 }
 
 export interface UnitSettings

@@ -106,6 +106,11 @@ describe('a study file', () => {
   test.each<[string, object, RegExp]>([
     ['an unknown field', { modells: [] }, /^S: modells: found \[\], which is no field of a study$/],
     ['no model', { models: [] }, /^S: models: found \[\], expected at least one entry$/],
+    [
+      'too many placebo arms',
+      { placebo: { arms: 1e9 } },
+      /^S: placebo\.arms: found 1000000000, expected at most 1000$/,
+    ],
     ['one arm', { arms: ['cached'] }, /^S: arms: .*expected "cached" and "uncached" among them$/],
     ['a template without question', { prompts: { template: 'x' } }, /^S: prompts\.template: found "x", expected/],
     ['a share beyond 1', { plant: { faults: [], share: 2 } }, /^S: plant\./],
