@@ -56,7 +56,11 @@ export async function studyIdentity(study: ResolvedStudy): Promise<StudyIdentity
     fewShot:
       fewShot === undefined
         ? null
-        : { sha256: sha256(readFileSync(fewShot.file, 'utf8')), count: fewShot.count ?? null },
+        : {
+            sha256: sha256(readFileSync(fewShot.file, 'utf8')),
+            count: fewShot.count ?? null,
+            seed: fewShot.seed ?? null,
+          },
     settings: unitSettings(study),
     ...machineIdentity(definition.threads),
     sha256: { models: checkpoints, graphs: Object.fromEntries(graphs) },
