@@ -111,6 +111,12 @@ describe('a study file', () => {
       { placebo: { arms: 1e9 } },
       /^S: placebo\.arms: found 1000000000, expected at most 1000$/,
     ],
+    [
+      'a temperature beyond all numbers',
+      { strategies: [{ temperature: 1e999 }] },
+      /^S: strategies\[0\]: found \{"temperature":Infinity\}, expected "greedy", a name such as/,
+    ],
+
     ['one arm', { arms: ['cached'] }, /^S: arms: .*expected "cached" and "uncached" among them$/],
     ['a template without question', { prompts: { template: 'x' } }, /^S: prompts\.template: found "x", expected/],
     ['a share beyond 1', { plant: { faults: [], share: 2 } }, /^S: plant\./],
