@@ -146,6 +146,12 @@ describe('a study file', () => {
       { precisions: ['fp17'] },
       /^S: precisions: found "fp17", expected fp32, fp16, .* or a FILE\.json$/,
     ],
+    [
+      'a precision that every object has',
+      { precisions: ['constructor'] },
+      /^S: precisions: found "constructor", expected fp32/,
+    ],
+    ['a preset that every object has', { kernels: ['constructor'] }, /^S: kernels: found "constructor", expected ort/],
     ['an unknown preset', { kernels: ['ortt'] }, /^S: kernels: found "ortt", expected ort, .* or a FILE\.json$/],
     ['two names for one strategy', { strategies: ['greedy', 't0.0'] }, /strategies: found two named "greedy"/],
     ['threads that a preset forbids', { kernels: ['ort-unpacked'], threads: 2 }, /^S: threads: found 2/],
