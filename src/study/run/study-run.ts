@@ -56,7 +56,7 @@ export async function runStudy(options: StudyOptions): Promise<StudyResult> {
     const identity = await studyIdentity(study);
     const units = new WorkUnits(study.conditions.map(({ model }) => study.models.get(model.name)!.prompts.length));
     const head = shard === null ? identity : { ...identity, shard };
-    journal = UnitJournal.open(journalPath(run.path), head, units.count);
+    journal = UnitJournal.open(journalPath(run.path), head, units);
     await makeUnits(options, units, journal);
     const { done, total, whole } = progressOf(study, units, shard, journal);
     if (!whole) {

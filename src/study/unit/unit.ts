@@ -90,7 +90,7 @@ export interface PromptUnit {
   unit: number;
   summary: UnitSummary;
   /** Rows without condition and prompt, in the order of the columns. */
-  rows: Partial<Record<UnitTable, unknown[][]>>;
+  rows: Record<UnitTable, unknown[][]>;
   /** Exactness checks of the patched cells. */
   checks: Checks | null;
   /** Of a first flip that leans further than this prompt's placebo: cause and verdict by the rules of --explain. */
