@@ -39,7 +39,7 @@ export async function mergeShards({
   folders,
   out,
   resume,
-}: MergeOptions): Promise<{ result: StudyResult; run: string }> {
+}: MergeOptions): Promise<{ result: StudyResult; run: string; isNew: boolean }> {
   const shards: OpenShard[] = [];
   try {
     for (const folder of folders) {
@@ -50,12 +50,12 @@ export async function mergeShards({
     }
     const prompts = await requireWhole(shards);
     const finished = resume && out !== undefined ? finishedRun(out, shards[0].identity, null) : null;
-    if (finished && out !== undefined) return { result: finished, run: out };
+    if (finished && out !== undefined) return { result: finished, run: out, isNew: false };
     const run = RunDirectory.create({
       ...{ command: 'study', model: 'merged', resume },
       ...(out === undefined ? {} : { out }),
     });
-    return { result: publishMerged(shards, prompts, run), run: run.path };
+    return { result: publishMerged(shards, prompts, run), run: run.path, isNew: true };
   } finally {
     for (const { journal } of shards) journal.close();
   }

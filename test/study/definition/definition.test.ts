@@ -113,7 +113,7 @@ describe('a study file', () => {
     ],
     [
       'a temperature beyond all numbers',
-      { strategies: [{ temperature: 1e999 }] },
+      { strategies: [{ temperature: Number.POSITIVE_INFINITY }] },
       /^S: strategies\[0\]: found \{"temperature":Infinity\}, expected "greedy", a name such as/,
     ],
 
