@@ -3,7 +3,8 @@
 WITNESS is a folder of witness.py, every RUN one of kvlens (diverge or a study). For each condition of the witness, the conditions
 of the runs with the same model, precision and strategy stand beside it, on the prompts that both have: steps in which a logit
 differs, flips per token, texts that differ, mean KL and mean L2 of mean-centred logits. Teacher-forced steps count, step 0 does
-not. `×` is a run's mean L2 over the witness's; the nearest to 1 is marked.
+not. `×` is a run's mean L2 over the witness's; the nearest to 1 is marked. A run whose cached arm recomputes several rows per step,
+is padded, or draws numbers of its own is named with that beside its kernels.
 """
 
 import argparse
@@ -12,8 +13,13 @@ import math
 import os
 import sys
 
-import pyarrow.compute as pc
-import pyarrow.ipc as ipc
+from needs import missing
+
+try:
+    import pyarrow.compute as pc
+    import pyarrow.ipc as ipc
+except ImportError as error:
+    missing("compare.py", error)
 
 
 # The files are small, and threads of a pool that outlive the interpreter end it with an abort now and then.
@@ -29,7 +35,7 @@ def main(arguments=None):
     try:
         witness = read_run(options.witness)
         runs = [condition for folder in options.runs for condition in read_run(folder)]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         print(f"compare.py: {error}", file=sys.stderr)
         sys.exit(3)
     compared = [beside(condition, runs) for condition in witness]
@@ -43,23 +49,46 @@ def main(arguments=None):
         sys.exit(3)
 
 
-def read_table(folder, name):
+CONDITION_COLUMNS = ("condition", "model", "precision", "kernels", "strategy", "seed", "decode_rows", "padding", "coupling")
+STEP_COLUMNS = ("condition", "prompt", "protocol", "step", "flip", "logits_n_differ", "kl", "logits_l2_centred")
+
+
+def read_table(folder, name, columns=None):
+    """A table of a run; of `columns` alone, if they are given."""
     path = os.path.join(folder, f"{name}.arrow")
     with open(path, "rb") as file:
         try:
-            return ipc.open_file(file, options=one_thread).read_all()
+            table = ipc.open_file(file, options=one_thread).read_all()
         except ValueError as error:
             raise ValueError(f"{path}: not an Arrow file ({error})") from None
+    lacking = [column for column in columns or () if column not in table.column_names]
+    if lacking:
+        raise ValueError(f"{path}: has no column {', '.join(lacking)}, expected the tables of a kvlens run")
+    return table.select(list(columns)) if columns else table
+
+
+def read_gates(folder):
+    path = os.path.join(folder, "controls.json")
+    with open(path, encoding="utf-8") as file:
+        try:
+            found = json.load(file)
+        except (ValueError, RecursionError):
+            raise ValueError(f"{path}: not valid JSON, expected the controls of a run") from None
+    gates = found.get("gates") if isinstance(found, dict) else None
+    fields = {"name": str, "class": str, "passed": bool}
+    is_gate = lambda gate: isinstance(gate, dict) and all(isinstance(gate.get(key), kind) for key, kind in fields.items())
+    if not isinstance(gates, list) or not gates or not all(is_gate(gate) for gate in gates):
+        raise ValueError(f'{path}: found no list "gates" of gates with name, class and passed, expected the controls of a run')
+    return gates
 
 
 def read_run(folder):
     """The conditions of one run, each with its steps by prompt."""
-    with open(os.path.join(folder, "controls.json"), encoding="utf-8") as file:
-        failed = [gate["name"] for gate in json.load(file).get("gates", []) if gate["class"] == "harness" and not gate["passed"]]
+    failed = [gate["name"] for gate in read_gates(folder) if gate["class"] == "harness" and not gate["passed"]]
     if failed:
         raise ValueError(f"{folder}: harness gates failed ({', '.join(failed)}), so that no number of it counts")
-    steps = read_table(folder, "steps")
-    conditions = read_table(folder, "conditions").select(["condition", "model", "precision", "kernels", "strategy", "seed"])
+    steps = read_table(folder, "steps", STEP_COLUMNS)
+    conditions = read_table(folder, "conditions", CONDITION_COLUMNS)
     found = []
     for condition in conditions.to_pylist():
         mine = steps.filter(pc.equal(steps["condition"].cast("string"), condition["condition"]))
@@ -100,15 +129,28 @@ def beside(witness, runs):
         if not shared or run["precision"] != precision or any(run[key] != witness[key] for key in same):
             continue
         ours, theirs = figures(run["steps"], shared), figures(witness["steps"], shared)
-        found.append({"kernels": run["kernels"], **ours, "ratio": ratio(ours["l2"], theirs["l2"]), "witness": theirs})
+        cached_arm = {key: run[key] for key in ("decode_rows", "padding", "coupling")}
+        found.append({"name": name_of(run), "kernels": run["kernels"], **cached_arm, **ours, "ratio": ratio(ours["l2"], theirs["l2"]), "witness": theirs})
     finite = [run for run in found if run["ratio"] not in (None, 0)]
     # Equal is nearest; else the smallest factor, up or down.
     nearest = min(finite, key=lambda run: abs(math.log(run["ratio"])), default=None)
     everything = figures(witness["steps"], sorted(witness["steps"]))
     return {
         **{key: witness[key] for key in ("condition", "precision", *same, "kernels")},
-        **{"figures": everything, "runs": found, "nearest": nearest and nearest["kernels"]},
+        **{"figures": everything, "runs": found, "nearest": nearest and nearest["name"]},
     }
+
+
+def name_of(run):
+    """The kernels, and what makes the cached arm another one: `ort, 2 rows per step, padded by 3`."""
+    parts = [run["kernels"]]
+    if run["decode_rows"] != 1:
+        parts.append(f"{run['decode_rows']} rows per step")
+    if run["padding"] != 0:
+        parts.append(f"padded by {run['padding']}")
+    if run["coupling"] != "keyed":
+        parts.append(f"{run['coupling']} draws")
+    return ", ".join(parts)
 
 
 def ratio(ours, theirs):
@@ -122,12 +164,13 @@ def ratio(ours, theirs):
 
 def show(item):
     print(item["condition"])
-    print(f"  {'':26} {'prompts':>7} {'steps':>7} {'differ':>7} {'flips/token':>12} {'texts':>6} {'KL':>9} {'L2':>9} {'× L2':>7}")
-    line(item["kernels"], item["figures"], "")
+    width = max(26, *(len(name) for name in (item["kernels"], *(run["name"] for run in item["runs"]))))
+    print(f"  {'':{width}} {'prompts':>7} {'steps':>7} {'differ':>7} {'flips/token':>12} {'texts':>6} {'KL':>9} {'L2':>9} {'× L2':>7}")
+    line(item["kernels"].ljust(width), item["figures"], "")
     for run in item["runs"]:
-        mark = " nearest" if run["kernels"] == item["nearest"] else ""
+        mark = " nearest" if run["name"] == item["nearest"] else ""
         times = "–" if run["ratio"] is None else f"{run['ratio']:.2f}"
-        line(run["kernels"], run, times + mark)
+        line(run["name"].ljust(width), run, times + mark)
     if not item["runs"]:
         print("  no run to compare it with")
     print()
@@ -138,7 +181,7 @@ def line(name, found, times):
     number = lambda value: "–" if value is None else f"{value:.1e}"
     per_token = "–" if found["steps"] == 0 else f"{found['flips']}/{found['steps']}"
     cells = [f"{found['prompts']:>7}", f"{found['steps']:>7}", f"{share(found['differing']):>7}", f"{per_token:>12}", f"{found['texts']:>6}"]
-    print(f"  {name:26} {' '.join(cells)} {number(found['kl']):>9} {number(found['l2']):>9} {times:>7}")
+    print(f"  {name} {' '.join(cells)} {number(found['kl']):>9} {number(found['l2']):>9} {times:>7}")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,13 @@ import platform
 import sys
 import time
 
-from draws import Strategy
-from tables import write_run
+from needs import missing
+
+try:
+    from draws import Strategy
+    from tables import write_run
+except ImportError as error:
+    missing("witness.py", error)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEMPLATE = "{question}\n"
@@ -36,6 +41,8 @@ def main(arguments=None):
     except InputError as error:
         print(f"witness.py: {error}", file=sys.stderr)
         sys.exit(3)
+    except ImportError as error:
+        missing("witness.py", error)
 
 
 def parse(arguments):

@@ -1,7 +1,10 @@
 /** The result object of `study`. A shard has no outcome: its lists are empty, since verdicts are about the whole. */
+
+import { join } from 'node:path';
 import type { ConditionOutcome, StudyVerdict } from '../study/outcome/types.ts';
+import { damaged } from '../study/run/finished.ts';
 import type { StudyResult } from '../study/run/publish.ts';
-import type { Result } from './contract.ts';
+import { type Result, results } from './contract.ts';
 import { toMeasure } from './contract-parts.ts';
 
 type Condition = Result<'study'>['conditions'][number];
@@ -21,6 +24,22 @@ export function studyResult({ name, shard, units, gates, explained, outcome }: S
     explained,
     gates: { passed: failed.length === 0, failed, results: gates },
   } satisfies Result<'study'>;
+}
+
+/**
+ * What a finished run found, read again from its files: they may have been changed.
+ * @throws InputError if they lack what a study finds
+ */
+export function finishedResult(found: StudyResult, run: string): Result<'study'> {
+  let result: unknown;
+  try {
+    result = studyResult(found, run);
+  } catch {
+    // A field is not there at all.
+  }
+  const parsed = results.study.safeParse(result);
+  if (parsed.success) return parsed.data;
+  throw damaged(join(run, 'outcomes.json'), 'is not what a study writes');
 }
 
 /** Figures that are sums of what the arms gave may not be finite; all others are null where they have no value. */
@@ -46,7 +65,12 @@ function conditionResult({ results, ...condition }: ConditionOutcome): Condition
         ...orderMatched,
         ...{ distance: word(orderMatched.distance), ordinary: word(orderMatched.ordinary) },
       },
-      placebo: placebo && { ...placebo, drift: word(placebo.drift) },
+      placebo: placebo && {
+        ...placebo,
+        drift: word(placebo.drift),
+        // The last edge may be infinite, which is null in the files.
+        bins: placebo.bins.map(([upper, count]) => [upper === null ? 'Infinity' : toMeasure(upper), count]),
+      },
     },
   };
 }

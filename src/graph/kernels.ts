@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { readJsonFile } from '../checkpoint/json-file.ts';
 import type { ModelConfig } from '../checkpoint/types.ts';
 import { InputError, UsageError } from '../errors.ts';
+import { parseJson } from '../store/parse-json.ts';
 
 /** Classes of matmuls: q kᵀ is `scores`, pattern · v is `values`, gate, up and down are `mlp`, the unembedding is `head`. */
 export const operationClasses = ['qkv', 'scores', 'values', 'o', 'mlp', 'head'] as const;
@@ -36,7 +37,7 @@ const classKernelSchema = z
   })
   .refine(({ slices, combine }) => combine === undefined || slices !== undefined, {
     path: ['combine'],
-    message: 'combine needs slices, expected both or neither',
+    message: 'slices beside it',
   });
 /** How one class of matmuls sums: the keys of docs/kernels.md, “A class takes”. */
 export type ClassKernel = z.infer<typeof classKernelSchema>;
@@ -58,7 +59,7 @@ const graphKernelSchema = z
       splitKv === undefined || (classes?.values?.slices === undefined && classes?.values?.permute === undefined),
     {
       path: ['splitKv'],
-      message: 'the chunks are the slices of the class values, expected no slices or permute beside it',
+      message: 'no slices or permute of the class values beside it: the chunks are its slices',
     },
   );
 /** How a whole graph sums: attention layout, prepacking, chunks of keys, and settings per class. */
@@ -148,14 +149,12 @@ export function resolveKernels(nameOrFile: string): KernelPreset {
   );
 }
 
-/** Check a parsed JSON value; `source` is named in the error. */
+/** Check a parsed JSON value; `source` is named in the error. @throws InputError */
 export function parseKernels(value: unknown, source: string): KernelPreset {
-  const result = kernelsSchema.safeParse(value);
-  if (!result.success) {
-    const issue = result.error.issues[0];
-    throw new InputError(`${source}: ${issue.path.join('.') || 'kernels'}: ${issue.message.replaceAll('\n', ' ')}`);
-  }
-  const { name, prefill, decode } = result.data;
+  const { name, prefill, decode } = parseJson(kernelsSchema, value, source, {
+    what: 'kernel preset',
+    hint: 'docs/kernels.md describes the fields',
+  });
   if (namedKernels(name)) {
     throw new InputError(`${source}: name: "${name}" is a preset of its own, expected another name`);
   }

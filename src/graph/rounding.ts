@@ -5,10 +5,11 @@
  * on the CPU provider where a float16-typed graph is not. The places are the roundings of Hugging Face's half-precision
  * code (eager attention), named after what has just been computed.
  */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { readJsonFile } from '../checkpoint/json-file.ts';
 import { InputError, UsageError } from '../errors.ts';
 import type { StorageType } from '../numerics/types.ts';
+import { parseJson } from '../store/parse-json.ts';
 
 /** Where a policy may round. Each place names the value that has just been computed. */
 export const places = [
@@ -111,35 +112,18 @@ export function resolvePolicy(nameOrFile: string): RoundingPolicy {
       `--precision: unknown precision "${nameOrFile}", expected ${Object.keys(policies).join(', ')} or a FILE.json`,
     );
   }
-  return parsePolicy(readJson(nameOrFile), nameOrFile);
+  return parsePolicy(readJsonFile(nameOrFile), nameOrFile);
 }
 
-/** Check a parsed JSON value; `source` is named in the error. */
+/** Check a parsed JSON value; `source` is named in the error. @throws InputError */
 export function parsePolicy(value: unknown, source: string): RoundingPolicy {
-  const result = policySchema.safeParse(value);
-  if (!result.success) {
-    const issue = result.error.issues[0];
-    throw new InputError(`${source}: ${issue.path.join('.') || 'policy'}: ${issue.message.replaceAll('\n', ' ')}`);
-  }
-  const policy = result.data;
+  const policy = parseJson(policySchema, value, source, {
+    what: 'rounding policy',
+    hint: `a policy has a name, compute and default, and places that differ: ${places.join(', ')}`,
+  });
   const wide = [policy.default, ...Object.values(policy.places)].includes('f64');
   if (policy.compute === 'float32' && (wide || policy.constants === 'f64')) {
     throw new InputError(`${source}: a policy that computes in float32 cannot hold f64 values`, 'set compute: float64');
   }
   return policy;
-}
-
-function readJson(file: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
-    throw new InputError(`${file}: cannot read the rounding policy (${code})`);
-  }
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new InputError(`${file}: not valid JSON, expected a rounding policy`);
-  }
 }

@@ -104,6 +104,8 @@ export function guard<T>(path: string, operation: () => T): T {
       ENOTDIR: 'a part of the path is a file',
       ENOENT: 'the folder does not exist',
       EISDIR: 'is a folder',
+      ERR_FS_EISDIR: 'is a folder',
+      ELOOP: 'too many symbolic links',
       ENAMETOOLONG: 'the name is too long',
       EFBIG: 'the file would exceed the size limit',
     };

@@ -46,6 +46,8 @@ function expectation(issue: z.core.$ZodIssue, { what, union = [] }: JsonWords): 
   switch (issue.code) {
     case 'unrecognized_keys':
       return `which is no field of a ${what}`;
+    case 'invalid_key':
+      return `which is no field of a ${what}`;
     case 'invalid_type':
       return `expected ${typeNames[issue.expected] ?? issue.expected}`;
     case 'invalid_value':
@@ -75,18 +77,28 @@ const typeNames: Record<string, string> = {
 };
 
 function foundText(value: unknown): string {
-  if (value === undefined) return 'found nothing';
+  return value === undefined ? 'found nothing' : `found ${excerpt(value)}`;
+}
+
+/** The beginning of a value as JSON, for errors: at most 60 characters, whatever its length and depth. */
+export function excerpt(value: unknown): string {
   const text = textOf(value);
-  return `found ${text.length <= 60 ? text : `${text.slice(0, 57)}…`}`;
+  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
 }
 
 function textOf(value: unknown): string {
   try {
-    return JSON.stringify(value) ?? String(value);
+    const text = JSON.stringify(value, (_, item) => (isBeyond(item) ? `\0${item}\0` : item)) ?? String(value);
+    return text.replaceAll(/"\\u0000(-?Infinity)\\u0000"/g, '$1');
   } catch {
     // Lists within lists, deeper than a call stack.
     return Array.isArray(value) ? 'a list' : 'an object';
   }
+}
+
+/** What `1e999` in a file is; JSON writes it as null. */
+function isBeyond(value: unknown): value is number {
+  return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -50,17 +50,19 @@ const fits = ({ type, nullable }: Pick<Column, 'type' | 'nullable'>, value: unkn
   value === null ? nullable : isOfType[type](value);
 
 const isNumber = (value: unknown) => typeof value === 'number';
-const isInteger = (value: unknown) => Number.isInteger(value);
+const isInteger = (bits: number) => (value: unknown) =>
+  typeof value === 'number' && Number.isInteger(value) && value >= -(2 ** (bits - 1)) && value < 2 ** (bits - 1);
+const isInt32 = isInteger(32);
 const isText = (value: unknown) => typeof value === 'string';
 
 const isOfType: Record<ColumnType, (value: unknown) => boolean> = {
   text: isText,
   string: isText,
-  int16: isInteger,
-  int32: isInteger,
+  int16: isInteger(16),
+  int32: isInt32,
   float64: isNumber,
   bool: (value) => typeof value === 'boolean',
-  'int32 list': (value) => Array.isArray(value) && value.every(isInteger),
+  'int32 list': (value) => Array.isArray(value) && value.every(isInt32),
   'float64 list': (value) => Array.isArray(value) && value.every(isNumber),
   binary: (value) => value instanceof Uint8Array,
 };

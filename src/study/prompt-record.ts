@@ -1,5 +1,6 @@
 /** One line of a prompt file: a question with its worked answer, a text, or token ids. */
 import { InputError } from '../errors.ts';
+import { excerpt } from '../store/parse-json.ts';
 
 export interface PromptRecord {
   id: string | null;
@@ -54,13 +55,18 @@ function optional<T>(record: object, key: string, where: string, read: Reader<T>
   throw new InputError(`${where}: "${key}": found ${excerpt(found)}, expected ${result.expected}`);
 }
 
-const asText: Reader<string> = (value) =>
-  typeof value === 'string' && value !== '' ? { value } : { expected: 'a text that is not empty' };
+/** Half of a surrogate pair. Written as UTF-8 all of them are the same character, so that two ids would be one. */
+const halfCharacter = /\p{Surrogate}/u;
+
+const asText: Reader<string> = (value) => {
+  if (typeof value !== 'string' || value === '') return { expected: 'a text that is not empty' };
+  return halfCharacter.test(value) ? { expected: 'a text without halves of surrogate pairs' } : { value };
+};
 
 /** Short and printable, since ids are written to logs and tables; a whole number is accepted as its digits. */
 const asId: Reader<string> = (value) => {
   if (Number.isSafeInteger(value)) return { value: String(value) };
-  if (typeof value === 'string' && /^[^\p{Control}]{1,200}$/u.test(value)) return { value };
+  if (typeof value === 'string' && /^[^\p{Control}\p{Surrogate}]{1,200}$/u.test(value)) return { value };
   return { expected: 'a text of 1 to 200 printable characters' };
 };
 
@@ -80,9 +86,4 @@ export function goldAnswer(answer: string): string | null {
   const match = /####([^\n]*)$/.exec(answer.trimEnd());
   const gold = match?.[1].trim().replaceAll(',', '') ?? '';
   return gold === '' ? null : gold;
-}
-
-function excerpt(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
 }

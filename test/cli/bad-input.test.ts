@@ -215,12 +215,17 @@ const input: Case[] = [
   [
     'a policy file that is not there',
     ['audit', model, '--precision', join(folder, 'none.json')],
-    /none\.json: cannot read the rounding policy/,
+    /none\.json: cannot be read \(ENOENT\)$/,
   ],
   [
     'a policy file that is no policy',
     ['audit', model, '--precision', file('{"name":"x"}')],
-    /input-\d+\.json: compute/,
+    /input-\d+\.json: compute: found nothing, expected "float32", "float64"$/,
+  ],
+  [
+    'a place that a policy cannot have',
+    ['audit', model, '--precision', file('{"name":"x","compute":"float32","default":"f16","places":{"q":"f16"}}')],
+    /input-\d+\.json: places\.q: found "f16", which is no field of a rounding policy$/,
   ],
   [
     'worked examples that are not there',

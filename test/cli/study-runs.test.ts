@@ -221,6 +221,18 @@ test.skipIf(!mounted)('a full folder for temporary files is named, with what to 
   rmSync(full);
 });
 
+test('a folder for temporary files that is none is named, with what to do', async () => {
+  const none = join(folder, 'no-such-folder');
+  const out = join(folder, 'no-temporary');
+  const { code, stderr } = await kvlens(study(out), { env: { ...env, TMPDIR: none } });
+  expect(stderr).toMatch(
+    new RegExp(
+      `^kvlens: ${none}: cannot be written \\(the folder does not exist\\)\n {2}hint: gate provenance .* TMPDIR .*--resume --out ${out} goes on`,
+    ),
+  );
+  expect(code).toBe(3);
+});
+
 /** True if a small tmpfs could be mounted there: it takes root. */
 function isMounted(at: string): boolean {
   mkdirSync(at);

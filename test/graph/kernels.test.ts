@@ -66,25 +66,41 @@ describe('JSON', () => {
   const decode = (kernel: object) => ({ name: 'x', prefill: {}, decode: kernel });
   test.each<[string, unknown, RegExp]>([
     ['no JSON', '{', /not valid JSON/],
-    ['no object', [], /kernels: .*expected object/],
-    ['no decode kernel', { name: 'x', prefill: {} }, /decode: /],
-    ['an unknown key', decode({ slices: 8 }), /decode: .*slices/],
-    ['an unknown class', decode({ classes: { attention: {} } }), /decode\.classes.*attention/],
-    ['one slice', decode({ classes: { o: { slices: 1 } } }), /decode\.classes\.o\.slices: /],
-    ['half a slice', decode({ classes: { o: { slices: 2.5 } } }), /decode\.classes\.o\.slices: /],
+    ['no object', [], /: the kernel preset: found \[\], expected an object$/],
+    ['no decode kernel', { name: 'x', prefill: {} }, /: decode: found nothing, expected an object$/],
+    ['an unknown key', decode({ slices: 8 }), /: decode\.slices: found 8, which is no field of a kernel preset$/],
+    [
+      'an unknown class',
+      decode({ classes: { attention: {} } }),
+      /: decode\.classes\.attention: found \{\}, which is no field of a kernel preset$/,
+    ],
+    [
+      'one slice',
+      decode({ classes: { o: { slices: 1 } } }),
+      /: decode\.classes\.o\.slices: found 1, expected a number of at least 2$/,
+    ],
+    [
+      'half a slice',
+      decode({ classes: { o: { slices: 2.5 } } }),
+      /: decode\.classes\.o\.slices: found 2\.5, expected a whole number$/,
+    ],
     [
       'a combination of no slices',
       decode({ classes: { o: { combine: 'fp32' } } }),
-      /classes\.o\.combine: combine needs/,
+      /classes\.o\.combine: found "fp32", expected slices beside it$/,
     ],
-    ['rows tripled', decode({ classes: { o: { rows: 'tripled' } } }), /decode\.classes\.o\.rows: /],
-    ['chunks of nothing', decode({ splitKv: 0 }), /decode\.splitKv: /],
+    [
+      'rows tripled',
+      decode({ classes: { o: { rows: 'tripled' } } }),
+      /: decode\.classes\.o\.rows: found "tripled", expected "doubled"$/,
+    ],
+    ['chunks of nothing', decode({ splitKv: 0 }), /: decode\.splitKv: found 0, expected a number of at least 1$/],
     [
       'chunks beside slices',
       decode({ splitKv: 8, classes: { values: { slices: 2 } } }),
-      /decode\.splitKv: the chunks are/,
+      /: decode\.splitKv: found 8, expected no slices or permute of the class values beside it/,
     ],
-    ['a name with a colon', { name: 'a:b', prefill: {}, decode: {} }, /name: letters, digits/],
+    ['a name with a colon', { name: 'a:b', prefill: {}, decode: {} }, /: name: found "a:b", expected letters, digits/],
     [
       'the name of a preset',
       { name: 'ort', prefill: {}, decode: { prepack: false } },

@@ -89,6 +89,7 @@ count 'Training problems' unit_tests "$root/data/training"
 gpu=$root/test/gpu
 "${tsx[@]}" "$gpu/print-parts.mts" >"$work/parts.json"
 count 'GPU witness: draws, distances and columns' "$python" "$gpu/check_parts.py" "$work/parts.json"
+count 'GPU witness: comparisons and refusals' "$python" "$gpu/check_compare.py"
 if [ "$reference" = yes ]; then
   count 'GPU witness: both protocols' "$python" "$gpu/check_arms.py"
   sampling=(--temperature 0.8 --top-k 20 --seed 5)

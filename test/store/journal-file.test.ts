@@ -1,5 +1,5 @@
 /** A journal file: wherever a crash cut it, what was whole is read again, and what follows takes the place of the rest. */
-import { copyFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { InputError } from '../../src/errors.ts';
@@ -158,4 +158,14 @@ test('differences name every leaf, lists of unlike length as a whole, and no mor
   ]);
   const many = Array.from({ length: 8 }, (_, i) => `d${i}`);
   expect(someDifferences(many)).toBe('d0; d1; d2; d3; d4; … 3 more');
+});
+
+test('a folder in its place is named as one, to be read and to be written', () => {
+  const path = join(temporaryFolder(), name);
+  mkdirSync(path);
+  expect(() => JournalFile.read(path)).toThrow(InputError);
+  expect(() => JournalFile.read(path)).toThrow(/journal\.jsonl: is a folder, expected the journal of a run$/);
+  expect(() => JournalFile.open(path, identity)).toThrow(InputError);
+  expect(() => JournalFile.open(path, identity)).toThrow(/journal\.jsonl: cannot be written \(is a folder\)$/);
+  expect(() => JournalFile.read(join(path, 'none'))).toThrow(/none: no such file, expected the journal of a run$/);
 });

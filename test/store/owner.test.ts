@@ -1,6 +1,6 @@
 /** One process at a time: a live one keeps others out, a dead one does not, and one that lost its file writes no more. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { InputError, RunError } from '../../src/errors.ts';
@@ -135,4 +135,12 @@ test('of processes that start at once, one has the file', async () => {
   expect(answers.filter((answer) => answer !== 'taken\n')).toHaveLength(5);
   const held = holderOf(at).pid;
   expect(processes.find((_, i) => answers[i] === 'taken\n')?.pid).toBe(held);
+});
+
+test('a folder where the owner’s note should be is refused in one line, and left there', () => {
+  const at = path();
+  mkdirSync(beside(at));
+  expect(() => Owner.take(at)).toThrow(InputError);
+  expect(() => Owner.take(at)).toThrow(/\.journal\.jsonl\.owner: cannot be written \(is a folder\)$/);
+  expect(readdirSync(join(at, '..'))).toEqual(['.journal.jsonl.owner']);
 });

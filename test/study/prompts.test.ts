@@ -67,6 +67,11 @@ describe('prompt files', () => {
     expect(ids('\ufeff{"prompt":"a"}\r\n\r\n  \r\n{"prompt":"b"}')).toEqual(ids('{"prompt":"a"}\n{"prompt":"b"}\n'));
   });
 
+  test('a character beyond the first plane is whole, in an id as in a text', () => {
+    const [prompt] = readPromptFile(file('{"prompt":"🍎","id":"🍎"}'), defaults, { ...target, vocabSize: 1 << 21 });
+    expect([prompt.id, prompt.text]).toEqual(['🍎', '🍎']);
+  });
+
   test('an id depends on its line alone, so that --limit and shards agree', () => {
     const all = read('{"prompt":"a"}\n{"prompt":"b"}\n');
     expect(read('{"prompt":"b"}\n')[0].id).toBe(all[1].id);
@@ -140,6 +145,7 @@ describe('prompt files', () => {
 });
 
 describe('a bad prompt file is refused with file, line, value and expectation', () => {
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
   const long = `{"tokens":[${Array(41).fill(1).join()}]}`;
   test.each([
     ['no line', '\n\n', /p\d+\.jsonl: found no prompt, expected at least one line/],
@@ -158,6 +164,26 @@ describe('a bad prompt file is refused with file, line, value and expectation', 
     ['a forced id too large', '{"tokens":[1],"continuation":[999]}', /:1: found token id 999/],
     ['a number as prompt', '{"prompt":7}', /:1: "prompt": found 7, expected a text/],
     ['a list as id', '{"prompt":"a","id":[1]}', /:1: "id": found \[1\]/],
+    ['lists within lists as a prompt', `{"prompt":${deep}}`, /:1: "prompt": found a list, expected a text/],
+    ['lists within lists as an id', `{"prompt":"a","id":${deep}}`, /:1: "id": found a list, expected a text/],
+    [
+      'lists within lists as token ids',
+      `{"tokens":${deep}}`,
+      /:1: "tokens": found a list, expected a list of token ids/,
+    ],
+    ['lists within lists as a line', deep, /:1: found a list, expected a JSON object/],
+    ['a long text', `{"prompt":["${'x'.repeat(100)}"]}`, /:1: "prompt": found \["x{55}…, expected/],
+    [
+      'ids that are halves of characters, which would be one id in UTF-8',
+      '{"prompt":"a","id":"\\ud800"}\n{"prompt":"b","id":"\\ud801"}',
+      /:1: "id": found "\\ud800", expected a text of 1 to 200 printable characters/,
+    ],
+    [
+      'half a character in a prompt',
+      '{"prompt":"a\\udfff"}',
+      /:1: "prompt": found "a\\udfff", expected a text without halves of surrogate pairs/,
+    ],
+    ['half a character in an answer', '{"prompt":"a","answer":"#### \\ud83c"}', /:1: "answer": found/],
     ['an empty id', '{"prompt":"a","id":""}', /:1: "id": found ""/],
     [
       'a duplicate id',
@@ -186,6 +212,12 @@ describe('a bad prompt file is refused with file, line, value and expectation', 
   test('a worked example needs question and answer', () => {
     expect(() => read('{"question":"c"}', { fewShot: file('{"question":"a"}') })).toThrow(
       /:1: a worked example needs "question" and "answer"/,
+    );
+  });
+
+  test('a worked example of lists within lists is named by its line', () => {
+    expect(() => read('{"question":"c"}', { fewShot: file(`{"question":"a","answer":${deep}}`) })).toThrow(
+      /:1: "answer": found a list, expected a text/,
     );
   });
 

@@ -13,11 +13,12 @@ import type { StudyResult } from '../../study/run/publish.ts';
 import { runStudy, type StudyProgress } from '../../study/run/study-run.ts';
 import { isShard, parseShard } from '../../study/run/work-units.ts';
 import type { CommandDefinition, Context, Outcome } from '../command.ts';
+import type { Result } from '../contract.ts';
 import { addCommonOptions, addOption, type CommonName, checkResume, OptionValues, unusedOptions } from '../options.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { chooseStudyExecution } from '../study-execution.ts';
 import { overrideStudy } from '../study-overrides.ts';
-import { studyResult } from '../study-result.ts';
+import { finishedResult, studyResult } from '../study-result.ts';
 import { noteUnused } from '../subject.ts';
 import { integer, nonEmpty } from '../values.ts';
 
@@ -76,7 +77,7 @@ export const studyCommand: CommandDefinition<'study'> = {
     const study = await resolveStudy(overrideStudy(definition, command), source);
     if (resume && out !== null) {
       const finished = await finishedStudy(out, study, shard);
-      if (finished) return outcomeOf(finished, out, context);
+      if (finished) return outcomeOf(finished, out, context, finishedResult(finished, out));
     }
     const { note, ...execution } = chooseStudyExecution(study, {
       workers: values.number('workers') ?? availableParallelism(),
@@ -129,12 +130,16 @@ async function merge(command: Command, folders: readonly string[], context: Cont
   noteUnused(unusedOptions(command, ofMerge), 'study --merge', context, values.flag('quiet'));
   const [out, resume] = [values.text('out'), values.flag('resume')];
   checkResume({ resume, out: out ?? null });
-  const { result, run } = await mergeShards({ folders, resume, ...(out === undefined ? {} : { out }) });
-  return outcomeOf(result, run, context);
+  const { result, run, isNew } = await mergeShards({ folders, resume, ...(out === undefined ? {} : { out }) });
+  return outcomeOf(result, run, context, isNew ? studyResult(result, run) : finishedResult(result, run));
 }
 
-function outcomeOf(found: StudyResult, run: string, { io }: Context): Outcome<'study'> {
-  const result = studyResult(found, run);
+function outcomeOf(
+  found: StudyResult,
+  run: string,
+  { io }: Context,
+  result: Result<'study'> = studyResult(found, run),
+): Outcome<'study'> {
   return {
     result,
     text: renderStudy(found, { ...io, run }),

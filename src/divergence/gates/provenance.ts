@@ -2,14 +2,13 @@
  * Gate 4. What runs is what was exported: the operators and casts of each optimized graph are parsed and compared with
  * what the builder predicts for this policy and preset.
  */
-import { mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError } from '../../errors.ts';
 import type { Stage } from '../../graph/build.ts';
 import { kernelSignature } from '../../graph/kernels.ts';
 import { decodeModel } from '../../graph/onnx/codec.ts';
 import type { Executor, KernelRole } from '../../model/executor.ts';
+import { inTemporaryFolder } from '../../store/temporary-folder.ts';
 import { gateClaims } from './claims.ts';
 import { always, type Gate, type GateContext, type Measurement, once } from './gate.ts';
 import { multisetDifference, type OptimizedGraph, readOptimized } from './optimized-graph.ts';
@@ -33,13 +32,9 @@ export const provenance: Gate = {
   begin: once(measure),
 };
 
-/** Below so many bytes a disk counts as full. */
-const leastFree = 1 << 20;
-
-async function measure(context: GateContext): Promise<Measurement> {
+function measure(context: GateContext): Promise<Measurement> {
   const bytes = [...context.checkpoint.tensors.values()].reduce((total, tensor) => total + tensor.bytes, 0);
-  const dir = mkdtempSync(join(tmpdir(), 'kvlens-optimized-'));
-  try {
+  return inTemporaryFolder('gate provenance writes graphs', async (dir) => {
     if (bytes <= dumpLimitBytes) return await inspect(context, context.executor, dir, 'every stage');
     const twin = context.open({ checkpoint: reducedTwin(context.checkpoint, dir, context.kernels) });
     try {
@@ -47,24 +42,7 @@ async function measure(context: GateContext): Promise<Measurement> {
     } finally {
       await twin.release();
     }
-  } catch (error) {
-    throw isFull(dir) ? fullDisk() : error;
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-}
-
-/** The runtime says of a full disk only that it cannot write a graph. */
-function isFull(dir: string): boolean {
-  const { bavail, bsize } = statfsSync(dir);
-  return bavail * bsize < leastFree;
-}
-
-function fullDisk(): InputError {
-  return new InputError(
-    `${tmpdir()}: the disk is full`,
-    'gate provenance writes graphs there for a moment: free some space, or set TMPDIR to another folder',
-  );
+  });
 }
 
 async function inspect(context: GateContext, executor: Executor, dir: string, what: string): Promise<Measurement> {

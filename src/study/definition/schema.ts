@@ -127,7 +127,7 @@ const schema = z.strictObject({
     .describe('the 2×2 and the residual patch'),
   placebo: z
     .strictObject({
-      arms: count.default(19).describe('uncached arms whose sums run in other orders; 0: none'),
+      arms: count.max(1000).default(19).describe('uncached arms whose sums run in other orders; 0: none'),
       prompts: count.optional().describe('the first so many of each condition; default all'),
       precisions: z.array(z.string().min(1)).optional().describe('names of half precisions; default all of them'),
     })

@@ -2,7 +2,9 @@
  * The accuracy placebo of one prompt: uncached arms whose sums run in other orders, against the uncached arm. They differ by
  * rounding alone – no cache, the same mathematics, the same draws – so what their texts and answers do is what rounding does.
  */
+import { setImmediate } from 'node:timers/promises';
 import { bitEqual } from '../../divergence/counterfactual.ts';
+import { InterruptedError } from '../../errors.ts';
 import type { FloatArray } from '../../model/arrays.ts';
 import type { Executor } from '../../model/executor.ts';
 import { argmax } from '../../model/sampling/index.ts';
@@ -19,6 +21,8 @@ export interface PlaceboArmsRequest extends PlaceboPrompt {
   plan?: PlaceboPlan;
   /** Close each seed's sessions after its arm, where `placeboBytes` says that they do not fit beside one another. */
   release?: boolean;
+  /** Asked before each arm: a prompt with many of them ends early. */
+  isInterrupted?: () => boolean;
 }
 
 export interface PlaceboArms {
@@ -30,12 +34,18 @@ export interface PlaceboArms {
   drift: [number, number][];
 }
 
-/** Run the permuted arms of one prompt. Sessions of all seeds stay loaded for the next prompt, unless `release` says otherwise. */
+/**
+ * Run the permuted arms of one prompt. Sessions of all seeds stay loaded for the next prompt, unless `release` says otherwise.
+ * @throws InterruptedError between two arms
+ */
 export async function placeboArms(executor: Executor, request: PlaceboArmsRequest): Promise<PlaceboArms> {
   const found: PlaceboArms = { tokens: [], divergedAt: [], drift: [] };
   const bins = new Map<number, number>();
   const choices = request.logits.map(argmax);
   for (const seed of request.seeds) {
+    // Sessions run synchronously: a signal comes through between arms.
+    await setImmediate();
+    if (request.isInterrupted?.()) throw new InterruptedError();
     const { tokens, divergedAt, forced } = await permutedArm(executor, request, seed, request.plan);
     found.tokens.push(tokens);
     found.divergedAt.push(divergedAt);

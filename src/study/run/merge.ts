@@ -1,23 +1,20 @@
 /** Join the shards of a study: the files of the whole, byte for byte, without any model. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { readJsonFile } from '../../checkpoint/json-file.ts';
 import { processProvenance } from '../../divergence/identity.ts';
 import { InputError } from '../../errors.ts';
 import { hasJournal, journalPath } from '../../store/journal.ts';
 import { differences, JournalFile, someDifferences } from '../../store/journal-file.ts';
-import { openArrow } from '../../store/reader.ts';
 import { RunDirectory } from '../../store/run-directory.ts';
 import { crossFactors } from '../definition/factors.ts';
 import { progressOf } from './expected-units.ts';
 import { finishedRun } from './finished.ts';
+import { isStudyIdentity } from './identity-schema.ts';
 import { publishOutcome, type StudyResult, shardFile } from './publish.ts';
-import { isStudyIdentity, type StudyIdentity } from './study-identity.ts';
+import { type PromptIds, promptIds, sameFile, sharedFiles, sharedRows } from './shared-files.ts';
+import type { StudyIdentity } from './study-identity.ts';
 import { UnitJournal } from './unit-journal.ts';
 import { isOfShard, isShard, type Shard, WorkUnits } from './work-units.ts';
-
-/** Tables that do not depend on the units: every shard has the same. */
-const sharedFiles = ['conditions.arrow', 'prompts.arrow', 'vocab.arrow'];
 
 interface OpenShard {
   folder: string;
@@ -42,7 +39,7 @@ export async function mergeShards({
   folders,
   out,
   resume,
-}: MergeOptions): Promise<{ result: StudyResult; run: string }> {
+}: MergeOptions): Promise<{ result: StudyResult; run: string; isNew: boolean }> {
   const shards: OpenShard[] = [];
   try {
     for (const folder of folders) {
@@ -51,21 +48,21 @@ export async function mergeShards({
       }
       shards.push(openShard(folder));
     }
-    requireWhole(shards);
+    const prompts = await requireWhole(shards);
     const finished = resume && out !== undefined ? finishedRun(out, shards[0].identity, null) : null;
-    if (finished && out !== undefined) return { result: finished, run: out };
+    if (finished && out !== undefined) return { result: finished, run: out, isNew: false };
     const run = RunDirectory.create({
       ...{ command: 'study', model: 'merged', resume },
       ...(out === undefined ? {} : { out }),
     });
-    return { result: await publishMerged(shards, run), run: run.path };
+    return { result: publishMerged(shards, prompts, run), run: run.path, isNew: true };
   } finally {
     for (const { journal } of shards) journal.close();
   }
 }
 
 /** A merge has a journal too, without units: it says that the folder is unfinished, of what, and who is at work there. */
-async function publishMerged(shards: readonly OpenShard[], run: RunDirectory): Promise<StudyResult> {
+function publishMerged(shards: readonly OpenShard[], prompts: PromptIds, run: RunDirectory): StudyResult {
   const [{ identity, folder: first }] = shards;
   const crossed = crossFactors(identity.factors);
   const units = unitsOf(identity);
@@ -74,16 +71,23 @@ async function publishMerged(shards: readonly OpenShard[], run: RunDirectory): P
   try {
     own = JournalFile.open(journalPath(run.path), { ...identity, merge: shards.length });
     const journal = own;
-    for (const name of sharedFiles) run.copy(name, sameFile(name, shards));
+    for (const name of sharedFiles)
+      run.copy(
+        name,
+        sameFile(
+          name,
+          shards.map((shard) => shard.folder),
+        ),
+      );
     const result = publishOutcome(
       {
-        ...{ run, identity, crossed, units, prompts: await promptIds(first) },
+        ...{ run, identity, crossed, units, prompts },
         source: {
           has: (unit) => owner(unit)?.has(unit) ?? false,
-          read: (unit) => {
+          use: (unit, prompt, each) => {
             const of = owner(unit);
             if (!of) throw new Error(`unit ${unit} has no shard`);
-            return of.read(unit);
+            of.use(unit, prompt, each);
           },
           gatesOf: (group) => shards[0].journal.gates.get(group)?.gates ?? [],
           requireOwned: () => journal.requireOwned(),
@@ -120,15 +124,21 @@ function openShard(folder: string): OpenShard {
     throw new InputError(`--merge: ${path} is not of a shard of a study`);
   }
   const { shard, ...rest } = identity;
-  return { folder, shard, identity: rest, journal: UnitJournal.load(file, unitsOf(rest).count) };
+  return { folder, shard, identity: rest, journal: UnitJournal.load(file, unitsOf(rest)) };
 }
 
-/** @throws InputError unless the shards are those of one study, each once, with every unit */
-function requireWhole(shards: readonly OpenShard[]): void {
+/**
+ * The prompts of the study.
+ * @throws InputError unless the shards are those of one study, each once, with every unit
+ */
+async function requireWhole(shards: readonly OpenShard[]): Promise<PromptIds> {
   const [first, ...others] = shards;
   requireOneStudy(first, others);
   requireEach(shards);
+  // Before units are counted: a number of prompts that nothing bounds would be counted through.
+  const prompts = await promptIds(first.folder, first.identity);
   for (const opened of shards) requireUnits(opened);
+  return prompts;
 }
 
 function requireOneStudy(first: OpenShard, others: readonly OpenShard[]): void {
@@ -180,36 +190,4 @@ function requireUnits({ folder, identity, shard, journal }: OpenShard): void {
 
 function incomplete(folder: string, why: string): InputError {
   return new InputError(`--merge: ${join(folder, shardFile)} ${why}`, 'was it copied to its end?');
-}
-
-/** @throws InputError where a shard's file is another than the first one's */
-function sameFile(name: string, [first, ...others]: readonly OpenShard[]): string {
-  const path = join(first.folder, name);
-  const content = readFileSync(path);
-  for (const { folder } of others) {
-    if (!readFileSync(join(folder, name)).equals(content)) {
-      throw new InputError(`--merge: ${join(folder, name)} is not equal to ${path}`, 'was one of them changed?');
-    }
-  }
-  return path;
-}
-
-async function promptIds(folder: string): Promise<string[]> {
-  const file = await openArrow(join(folder, 'prompts.arrow'));
-  try {
-    const ids = (await file.table()).getChild('prompt');
-    return [...new Set([...(ids ?? [])].map(String))];
-  } finally {
-    await file.close();
-  }
-}
-
-/** Rows of the shared files, as the shard's manifest has them. */
-function sharedRows(folder: string): Record<string, number> {
-  const rows = pick(pick(readJsonFile(join(folder, 'manifest.json')), 'provenance'), 'rows');
-  return Object.fromEntries(sharedFiles.map((name) => [name, Number(pick(rows, name) ?? 0)]));
-}
-
-function pick(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? Object.getOwnPropertyDescriptor(value, key)?.value : undefined;
 }

@@ -45,7 +45,8 @@ export interface StudyResult {
 /** Where the units of a study are. */
 export interface UnitSource {
   has(unit: number): boolean;
-  read(unit: number): PromptUnit;
+  /** @param prompt id of its prompt @throws InputError for a unit that was changed */
+  use(unit: number, prompt: string, each: (found: PromptUnit) => void): void;
   /** By group. */
   gatesOf(group: number): readonly GateResult[];
   /** @throws RunError if another process writes the same files by now: both at once would spoil them */
@@ -58,8 +59,8 @@ interface Publication {
   crossed: CrossedFactors;
   units: WorkUnits;
   source: UnitSource;
-  /** Ids of the prompts, of any model. */
-  prompts: readonly string[];
+  /** Ids of the prompts of each model, in their order. */
+  prompts: ReadonlyMap<string, readonly string[]>;
 }
 
 /** What was found in the units beside the outcomes. */
@@ -75,7 +76,7 @@ function stream(
   { run, identity, crossed, units, source, prompts }: Publication,
   each: (unit: PromptUnit) => void,
 ): Streamed {
-  const tables = new StudyTables(run, identity, crossed, prompts);
+  const tables = new StudyTables(run, identity, crossed, [...new Set([...prompts.values()].flat())]);
   const { groups, conditions, groupOf } = crossed;
   const nonfinite = groups.map(() => ({ elements: 0, nan: 0, hook: null as string | null }));
   const checks = groups.map(() => noChecks());
@@ -84,20 +85,21 @@ function stream(
   for (let unit = 0; unit < units.count; unit++) {
     if (!source.has(unit)) continue;
     source.requireOwned();
-    const found = source.read(unit);
-    const group = groupOf[found.summary.condition];
-    tables.write(found);
-    each(found);
+    const { condition, prompt: place } = units.at(unit);
+    const { name, model } = conditions[condition];
+    const prompt = prompts.get(model.name)?.[place];
+    if (prompt === undefined) throw new Error(`${model.name} has no prompt ${place}`);
+    source.use(unit, prompt, (found) => {
+      tables.write(found);
+      each(found);
+      const total = nonfinite[groupOf[condition]];
+      total.elements += found.summary.nonfinite.elements;
+      total.nan += found.summary.nonfinite.nan;
+      total.hook ??= found.summary.nonfinite.hook;
+      if (found.checks) checks[groupOf[condition]] = mergeChecks(checks[groupOf[condition]], found.checks);
+      if (found.explained) explained.push({ condition: name, prompt, ...found.explained });
+    });
     count += 1;
-    const total = nonfinite[group];
-    total.elements += found.summary.nonfinite.elements;
-    total.nan += found.summary.nonfinite.nan;
-    total.hook ??= found.summary.nonfinite.hook;
-    if (found.checks) checks[group] = mergeChecks(checks[group], found.checks);
-    if (found.explained) {
-      const condition = conditions[found.summary.condition].name;
-      explained.push({ condition, prompt: found.summary.prompt, ...found.explained });
-    }
   }
   const gates = groups.flatMap(({ index, name, policy }) => {
     const measured = withRunWideFinite([...source.gatesOf(index)], policy, nonfinite[index]);
@@ -173,12 +175,11 @@ export function publishOutcome(
 }
 
 function fromJournal({ journal, study }: StudyPublication): Pick<Publication, 'source' | 'prompts'> {
-  const prompts = [...study.models.values()].flatMap(({ prompts }) => prompts.map(({ id }) => id));
   return {
-    prompts: [...new Set(prompts)],
+    prompts: new Map([...study.models].map(([model, { prompts }]) => [model, prompts.map(({ id }) => id)])),
     source: {
       has: (unit) => journal.has(unit),
-      read: (unit) => journal.read(unit),
+      use: (unit, prompt, each) => journal.use(unit, prompt, each),
       requireOwned: () => journal.requireOwned(),
       gatesOf: (group) => journal.gates.get(group)?.gates ?? [],
     },

@@ -1,7 +1,6 @@
 /** What a study is, for its manifest and its journal: equal for identical studies, without paths and times. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { graphDigest, machineIdentity } from '../../divergence/identity.ts';
 import type { Factors } from '../definition/factors.ts';
@@ -56,25 +55,15 @@ export async function studyIdentity(study: ResolvedStudy): Promise<StudyIdentity
     fewShot:
       fewShot === undefined
         ? null
-        : { sha256: sha256(readFileSync(fewShot.file, 'utf8')), count: fewShot.count ?? null },
+        : {
+            sha256: sha256(readFileSync(fewShot.file, 'utf8')),
+            count: fewShot.count ?? null,
+            seed: fewShot.seed ?? null,
+          },
     settings: unitSettings(study),
     ...machineIdentity(definition.threads),
     sha256: { models: checkpoints, graphs: Object.fromEntries(graphs) },
   };
-}
-
-const identitySchema = z.looseObject({
-  command: z.literal('study'),
-  name: z.string(),
-  factors: z.looseObject({}),
-  prompts: z.record(z.string(), z.int().nonnegative()),
-  settings: z.looseObject({}),
-  template: z.string(),
-});
-
-/** True for the identity of a study, as this version of kvlens writes it: its journal's format says so. */
-export function isStudyIdentity(value: unknown): value is StudyIdentity {
-  return identitySchema.safeParse(value).success;
 }
 
 /** The configuration of a model of a study. */

@@ -5,11 +5,11 @@
  */
 import { referenceTo } from '../../checkpoint/expand-kv.ts';
 import { standInHolds } from '../../divergence/stand-in.ts';
-import { InputError, InterruptedError } from '../../errors.ts';
+import { exitCodes, InputError, InterruptedError, KvlensError } from '../../errors.ts';
 import { journalPath } from '../../store/journal.ts';
 import type { RunDirectory } from '../../store/run-directory.ts';
 import type { ResolvedStudy } from '../definition/resolve.ts';
-import type { GatesJob, PromptJob, UnitConfig } from '../unit/unit.ts';
+import type { GatesJob, Interruption, PromptJob, UnitConfig } from '../unit/unit.ts';
 import { openUnitPool } from '../unit/unit-runner.ts';
 import { expectedUnits, progressOf } from './expected-units.ts';
 import { publishShard, publishStudy, type StudyResult } from './publish.ts';
@@ -56,7 +56,7 @@ export async function runStudy(options: StudyOptions): Promise<StudyResult> {
     const identity = await studyIdentity(study);
     const units = new WorkUnits(study.conditions.map(({ model }) => study.models.get(model.name)!.prompts.length));
     const head = shard === null ? identity : { ...identity, shard };
-    journal = UnitJournal.open(journalPath(run.path), head, units.count);
+    journal = UnitJournal.open(journalPath(run.path), head, units);
     await makeUnits(options, units, journal);
     const { done, total, whole } = progressOf(study, units, shard, journal);
     if (!whole) {
@@ -86,7 +86,10 @@ async function makeUnits(options: StudyOptions, units: WorkUnits, journal: UnitJ
   const { groups, models, conditions } = study;
   const open = groups.filter(({ index }) => !journal.gates.has(index));
   if (open.length === 0 && jobsOf(study, units, shard, journal).next().done) return;
-  const pool = openUnitPool({ ...configOf(study), releasePlacebo }, workers);
+  const interruption: Interruption = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  const interrupt = () => Atomics.store(interruption, 0, 1);
+  signal?.addEventListener('abort', interrupt, { once: true });
+  const pool = openUnitPool({ ...configOf(study), releasePlacebo, interruption }, workers);
   try {
     const report = (stage: 'gates' | 'units', condition: string | null, total: number, from: number) => {
       const done = stage === 'gates' ? journal.gates.size : journal.finished;
@@ -120,7 +123,11 @@ async function makeUnits(options: StudyOptions, units: WorkUnits, journal: UnitJ
       },
       signal,
     );
+  } catch (error) {
+    // A unit that was left off is made anew: nothing of it is kept.
+    if (!(error instanceof KvlensError) || error.exitCode !== exitCodes.interrupted) throw error;
   } finally {
+    signal?.removeEventListener('abort', interrupt);
     await pool.close();
   }
 }
@@ -148,7 +155,7 @@ function* jobsOf(
 }
 
 /** What a thread is told of a study. */
-function configOf(study: ResolvedStudy): Omit<UnitConfig, 'releasePlacebo'> {
+function configOf(study: ResolvedStudy): Omit<UnitConfig, 'releasePlacebo' | 'interruption'> {
   const { models, groups, conditions, groupOf } = study;
   const references = [...models].map(([name, { checkpoint }]) => [name, referenceTo(checkpoint)]);
   return { models: Object.fromEntries(references), groups, conditions, groupOf, settings: unitSettings(study) };

@@ -44,9 +44,8 @@ export class StudyTables {
   write({ summary, rows }: PromptUnit): void {
     const key = { condition: this.conditions[summary.condition], prompt: summary.prompt };
     for (const table of unitTables) {
-      const found = rows[table] ?? [];
-      for (const values of found) this.add[table](values, key);
-      this.rows[`${table}.arrow`] += found.length;
+      for (const values of rows[table]) this.add[table](values, key);
+      this.rows[`${table}.arrow`] += rows[table].length;
     }
   }
 }

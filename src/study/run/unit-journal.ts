@@ -2,10 +2,11 @@
  * The units that a study has finished, on the disk as they were finished. Only their places are kept in memory, so that a study
  * of any length is read again in its order.
  */
-import { InputError } from '../../errors.ts';
+import { InputError, KvlensError } from '../../errors.ts';
 import { JournalFile, type JournalLine } from '../../store/journal-file.ts';
 import type { GatesUnit, PromptUnit, UnitResult } from '../unit/unit.ts';
 import { parseUnit, unitHead } from '../unit/unit-schema.ts';
+import type { WorkUnits } from './work-units.ts';
 
 /** A crash of the machine, not of the process, loses at most what was written in this time. */
 const syncMilliseconds = 1000;
@@ -17,11 +18,11 @@ export class UnitJournal {
   finished = 0;
   flips = 0;
   private readonly file: JournalFile;
-  private readonly units: number;
+  private readonly units: WorkUnits;
   /** By unit: where its line is. A merge holds many journals of few units each. */
   private readonly places = new Map<number, { offset: number; bytes: number }>();
 
-  private constructor(file: JournalFile, units: number) {
+  private constructor(file: JournalFile, units: WorkUnits) {
     this.file = file;
     this.units = units;
   }
@@ -31,12 +32,12 @@ export class UnitJournal {
    * @param units of the whole study
    * @throws InputError if it is another study's: which settings differ
    */
-  static open(path: string, identity: unknown, units: number): UnitJournal {
+  static open(path: string, identity: unknown, units: WorkUnits): UnitJournal {
     return UnitJournal.load(JournalFile.open(path, identity, { syncEvery: syncMilliseconds }), units);
   }
 
   /** Take over an open file and learn what is in it. @throws InputError for a line that no study has written */
-  static load(file: JournalFile, units: number): UnitJournal {
+  static load(file: JournalFile, units: WorkUnits): UnitJournal {
     const journal = new UnitJournal(file, units);
     try {
       for (const line of file.lines()) journal.know(line);
@@ -58,13 +59,24 @@ export class UnitJournal {
     else this.place(result.unit, offset, bytes, result.summary.flips.length);
   }
 
-  /** A finished unit. @throws InputError if its line is not one */
-  read(unit: number): PromptUnit {
+  /**
+   * Do something with a finished unit.
+   * @param prompt id of its prompt
+   * @throws InputError if its line is not one, or if nothing can be done with it: it was changed
+   */
+  use(unit: number, prompt: string, each: (found: PromptUnit) => void): void {
     const place = this.places.get(unit);
     if (place === undefined) throw new Error(`unit ${unit} is not in ${this.file.path}`);
     const found = this.checked(() => parseUnit(this.file.read(place)), `unit ${unit}`);
-    if (found.kind !== 'prompt' || found.unit !== unit) throw this.foreign(`unit ${unit}`);
-    return found;
+    const at = this.units.at(unit);
+    const isOwn =
+      found.kind === 'prompt' &&
+      found.unit === unit &&
+      found.summary.condition === at.condition &&
+      found.summary.index === at.prompt &&
+      found.summary.prompt === prompt;
+    if (!isOwn) throw this.foreign(`unit ${unit}`);
+    this.checked(() => each(found), `unit ${unit}`);
   }
 
   /** @throws RunError if another process has taken the journal over */
@@ -92,7 +104,7 @@ export class UnitJournal {
       if (unit.kind === 'gates') this.gates.set(unit.group, unit);
       return;
     }
-    if (head.unit >= this.units) throw this.foreign(where);
+    if (head.unit >= this.units.count) throw this.foreign(where);
     if (!this.has(head.unit)) this.place(head.unit, offset, bytes, head.summary.flips.length);
   }
 
@@ -106,7 +118,7 @@ export class UnitJournal {
     try {
       return parse();
     } catch (error) {
-      if (error instanceof InputError) throw error;
+      if (error instanceof KvlensError) throw error;
       throw this.foreign(where);
     }
   }

@@ -8,7 +8,7 @@ import type { Fault } from '../../model/faults.ts';
 import type { Strategy } from '../../model/sampling/index.ts';
 import { rowValues } from '../../store/row-values.ts';
 import { extractAnswer, isCorrect } from '../answers/index.ts';
-import { type PlaceboArms, placeboArms, placeboSeeds } from '../placebo/index.ts';
+import { type PlaceboArms, type PlaceboArmsRequest, placeboArms, placeboSeeds } from '../placebo/index.ts';
 import { explainFlip } from './explain-flip.ts';
 import { largestDrift, leansFurther } from './own-placebo.ts';
 import { patchUnit } from './patch-unit.ts';
@@ -41,6 +41,7 @@ export async function runPromptUnit(config: UnitConfig, bench: GroupBench, job: 
   );
   const placebo = await runPlacebo(settings, bench, job, {
     ...{ result, strategy, release: config.releasePlacebo },
+    isInterrupted: () => Atomics.load(config.interruption, 0) !== 0,
   });
   const patches =
     padding === 0 && prompt.index < settings.patching.prompts && settings.patching.strategies.includes(strategyName);
@@ -110,7 +111,11 @@ async function runPlacebo(
   { placebo, answers, maxNewTokens, ignoreEos }: UnitSettings,
   { executor }: GroupBench,
   { prompt, classes, placeboPlan }: PromptJob,
-  { result, strategy, release }: { result: PromptResult; strategy: Strategy; release: boolean },
+  {
+    result,
+    strategy,
+    ...control
+  }: { result: PromptResult; strategy: Strategy } & Pick<PlaceboArmsRequest, 'release' | 'isInterrupted'>,
 ): Promise<{ summary: PlaceboSummary; rows: unknown[][] } | null> {
   const logits = result.logits;
   if (classes.length === 0 || logits === null || prompt.index >= (placebo.prompts ?? Infinity)) return null;
@@ -125,7 +130,7 @@ async function runPlacebo(
   const found: PlaceboArms = await placeboArms(executor, {
     ...{ id: prompt.id, tokens: [...prompt.tokens, ...result.tokensUncached], promptLength: prompt.tokens.length },
     ...{ logits, strategy, classes, seeds, plan: placeboPlan, maxNewTokens, ends: (made) => end.after(made) !== null },
-    release,
+    ...control,
   });
   const { tokenizer } = checkpoint;
   const correct = found.tokens.map((tokens) =>

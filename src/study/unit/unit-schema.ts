@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { gateResultSchema } from '../../divergence/gates/gate-result.ts';
 import { operationClasses } from '../../graph/kernels.ts';
 import { checkCounts, numberSchema } from '../../patching/run/patched-schema.ts';
-import { isRowValues } from '../../store/row-values.ts';
-import { type PromptUnit, type UnitResult, unitTables } from './unit.ts';
+import { isRowValues, rowOf } from '../../store/row-values.ts';
+import { divergedAt } from './diverged-at.ts';
+import type { PromptUnit, UnitResult, UnitTable } from './unit.ts';
 import { answerArms, type UnitSummary } from './unit-summary.ts';
 
 const number = numberSchema;
@@ -12,7 +13,12 @@ const count = z.int().nonnegative();
 const both = z.strictObject({ cached: number, uncached: number });
 
 const answer = z.strictObject({
-  ...{ arm: z.enum(answerArms), tokens: z.array(count), text: z.string().nullable(), answer: z.string().nullable() },
+  ...{
+    arm: z.enum(answerArms),
+    tokens: z.array(z.int32().nonnegative()),
+    text: z.string().nullable(),
+    answer: z.string().nullable(),
+  },
   ...{ correct: z.boolean().nullable(), stop: z.enum(['end', 'stop-sequence', 'limit', 'context']) },
 });
 
@@ -53,24 +59,49 @@ const summary: z.ZodType<UnitSummary> = z.strictObject({
   planted: z.boolean(),
 });
 
+const rowsOf = (table: UnitTable) =>
+  z.array(z.array(z.unknown())).refine((rows) => rows.every((values) => isRowValues(table, values)));
+
 const promptUnit: z.ZodType<PromptUnit> = z.strictObject({
   ...{ kind: z.literal('prompt'), unit: count, summary },
-  rows: z
-    .partialRecord(z.enum(unitTables), z.array(z.array(z.unknown())))
-    .refine((rows) => unitTables.every((table) => rows[table]?.every((values) => isRowValues(table, values)) ?? true)),
+  rows: z.strictObject({
+    ...{ steps: rowsOf('steps'), layers: rowsOf('layers'), patches: rowsOf('patches') },
+    ...{ answers: rowsOf('answers'), temperatures: rowsOf('temperatures'), placebo: rowsOf('placebo') },
+  }),
   checks: z.strictObject({ 'patch-self': checkCounts, 'patch-full': checkCounts }).nullable(),
   explained: z.strictObject({ step: count, cause: z.string(), verdict: z.string() }).nullable(),
 });
 
+/** True if the summary and the rows of a unit speak of the same steps, texts and cells. */
+function isConsistent({ summary, rows }: PromptUnit): boolean {
+  const { sums, margins, shifts, flips, answers, temperatures, layers, placebo, cells } = summary;
+  const tokensOf = (arm: string) => answers.find((answer) => answer.arm === arm)?.tokens;
+  const [cached, uncached] = [tokensOf('cached'), tokensOf('uncached')];
+  const counted = rows.steps.filter((values) => {
+    const { protocol, step } = rowOf('steps', values, { condition: '', prompt: '' });
+    return protocol === 'teacher-forced' && step > 0;
+  });
+  return [
+    counted.length === sums.steps && margins.length === sums.steps && shifts.length === sums.steps,
+    flips.every(({ step }) => step >= 1 && step <= sums.steps),
+    cached !== undefined && uncached !== undefined && divergedAt(cached, uncached) === summary.divergedAt,
+    rows.answers.length === answers.length,
+    rows.temperatures.length === temperatures.length,
+    (layers === null) === (rows.layers.length === 0),
+    cells === null ? rows.patches.length === 0 : rows.patches.length >= Math.min(1, cells.length),
+    rows.placebo.length === (placebo?.correct.length ?? 0) && rows.placebo.length === (placebo?.divergedAt.length ?? 0),
+  ].every(Boolean);
+}
+
 const gatesUnit = z.strictObject({
-  ...{ kind: z.literal('gates'), group: count, gates: z.array(gateResultSchema) },
+  ...{ kind: z.literal('gates'), group: count, gates: z.array(gateResultSchema).min(1) },
   classes: z.array(z.enum(operationClasses)),
   placeboPlan: z.enum(['forward', 'recompute']),
 });
 
 /** @throws if it is no unit */
 export function parseUnit(value: unknown): UnitResult {
-  return z.union([promptUnit, gatesUnit]).parse(value);
+  return z.union([promptUnit.refine(isConsistent), gatesUnit]).parse(value);
 }
 
 /** What is looked at before a unit is needed: which one it is. */

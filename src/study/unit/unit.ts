@@ -13,6 +13,9 @@ import type { PlaceboPlan } from '../placebo/index.ts';
 import type { Prompt } from '../prompts.ts';
 import type { UnitSummary } from './unit-summary.ts';
 
+/** One number in memory that threads share: not 0 once the user has stopped the study. */
+export type Interruption = Int32Array<SharedArrayBuffer>;
+
 /** What every unit of a study shares. */
 export interface UnitConfig {
   models: Readonly<Record<string, CheckpointReference>>;
@@ -23,6 +26,8 @@ export interface UnitConfig {
   settings: UnitSettings;
   /** Close a placebo arm's sessions after its text: those of all arms do not fit beside one another. Changes no result. */
   releasePlacebo: boolean;
+  /** Shared by all threads. */
+  interruption: Interruption;
 }
 
 export interface UnitSettings
@@ -86,7 +91,7 @@ export interface PromptUnit {
   unit: number;
   summary: UnitSummary;
   /** Rows without condition and prompt, in the order of the columns. */
-  rows: Partial<Record<UnitTable, unknown[][]>>;
+  rows: Record<UnitTable, unknown[][]>;
   /** Exactness checks of the patched cells. */
   checks: Checks | null;
   /** Of a first flip that leans further than this prompt's placebo: cause and verdict by the rules of --explain. */

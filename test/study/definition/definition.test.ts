@@ -106,6 +106,17 @@ describe('a study file', () => {
   test.each<[string, object, RegExp]>([
     ['an unknown field', { modells: [] }, /^S: modells: found \[\], which is no field of a study$/],
     ['no model', { models: [] }, /^S: models: found \[\], expected at least one entry$/],
+    [
+      'too many placebo arms',
+      { placebo: { arms: 1e9 } },
+      /^S: placebo\.arms: found 1000000000, expected at most 1000$/,
+    ],
+    [
+      'a temperature beyond all numbers',
+      { strategies: [{ temperature: Number.POSITIVE_INFINITY }] },
+      /^S: strategies\[0\]: found \{"temperature":Infinity\}, expected "greedy", a name such as/,
+    ],
+
     ['one arm', { arms: ['cached'] }, /^S: arms: .*expected "cached" and "uncached" among them$/],
     ['a template without question', { prompts: { template: 'x' } }, /^S: prompts\.template: found "x", expected/],
     ['a share beyond 1', { plant: { faults: [], share: 2 } }, /^S: plant\./],
@@ -135,6 +146,12 @@ describe('a study file', () => {
       { precisions: ['fp17'] },
       /^S: precisions: found "fp17", expected fp32, fp16, .* or a FILE\.json$/,
     ],
+    [
+      'a precision that every object has',
+      { precisions: ['constructor'] },
+      /^S: precisions: found "constructor", expected fp32/,
+    ],
+    ['a preset that every object has', { kernels: ['constructor'] }, /^S: kernels: found "constructor", expected ort/],
     ['an unknown preset', { kernels: ['ortt'] }, /^S: kernels: found "ortt", expected ort, .* or a FILE\.json$/],
     ['two names for one strategy', { strategies: ['greedy', 't0.0'] }, /strategies: found two named "greedy"/],
     ['threads that a preset forbids', { kernels: ['ort-unpacked'], threads: 2 }, /^S: threads: found 2/],

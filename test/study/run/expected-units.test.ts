@@ -29,7 +29,7 @@ test('none of a group whose harness failed; a failed identification gate leaves 
 });
 
 test('a journal is whole without the units that are not made', () => {
-  const journal = UnitJournal.open(`${temporaryFolder()}/journal.jsonl`, {}, units.count);
+  const journal = UnitJournal.open(`${temporaryFolder()}/journal.jsonl`, {}, units);
   const progress = () => progressOf({ groups: [0, 1], groupOf }, units, null, journal);
   journal.append(measured(0, ['repeat']));
   for (const unit of [2, 3]) journal.append(madeUpUnit(unit, { condition: 1, index: unit - 2 }));

@@ -213,6 +213,71 @@ describe('refused', () => {
     await damaged((row) => row.replace(/^"[^"]*"/, '7'));
   });
 
+  /** A copy of the only shard of one, whose lines – its identity, and its units – are changed. */
+  const changedLines = (change: (line: string, number: number) => string) => {
+    const copy = join(folder, `changed-${++copies}`);
+    cpSync(shardOf(1, 1), copy, { recursive: true });
+    writeFileSync(units(copy), readFileSync(units(copy), 'utf8').split('\n').map(change).join('\n'));
+    return copy;
+  };
+
+  test.each<[string, (identity: Record<string, unknown>) => object]>([
+    ['no factors', () => ({ factors: {} })],
+    ['factors that are no list', ({ factors }) => ({ factors: { ...(factors as object), models: 5 } })],
+    [
+      'a model without a configuration',
+      ({ factors }) => ({ factors: { ...(factors as object), models: [{ name: 'm' }] } }),
+    ],
+    ['no settings', () => ({ settings: {} })],
+    ['a number of prompts that is none', () => ({ prompts: { tiny: -1 } })],
+  ])('an identity with %s', async (_, change) => {
+    const copy = changedLines((line, number) => {
+      if (number > 0) return line;
+      const head: { identity: Record<string, unknown> } = JSON.parse(line);
+      return JSON.stringify({ ...head, identity: { ...head.identity, ...change(head.identity) } });
+    });
+    await refusal([copy], /^--merge: .*units\.jsonl is not of a shard of a study$/);
+  });
+
+  test('an identity of more prompts than there are, at once, and of fewer', async () => {
+    for (const prompts of [1e9, 4]) {
+      const copy = changedLines((line, number) =>
+        number > 0 ? line : line.replace(/"prompts":\{"([^"]+)":5\}/, `"prompts":{"$1":${prompts}}`),
+      );
+      const began = performance.now();
+      await expect(merge([copy])).rejects.toThrow(
+        prompts === 4
+          ? /units\.jsonl: (the line at byte \d+ is not what a study writes|prompts of .*: found 4, expected 5, as in)/
+          : /units\.jsonl: prompts of .*: found 1000000000, expected 5, as in .*prompts\.arrow$/,
+      );
+      expect(performance.now() - began).toBeLessThan(10_000);
+    }
+  });
+
+  test.each([
+    ['a protocol', /"steps":\[\["[\w-]+"/, '"steps":[["zz"'],
+    ['an arm', /"answers":\[\["[\w-]+"/, '"answers":[["foo"'],
+    ['a prompt', /"prompt":"p\d"/, '"prompt":"nosuch"'],
+    ['a condition', /"condition":0/, '"condition":99'],
+  ])('a unit with %s that the study lacks, and nothing is left of the merge', async (_, found, instead) => {
+    const copy = changedLines((line) => line.replace(found, instead));
+    expect(readFileSync(units(copy), 'utf8')).toContain(instead);
+    await refusal([copy], /units\.jsonl: unit \d+ is not what a study writes$/);
+  });
+
+  test('a shard that lacks a file that all have in common, or has another one in its place', async () => {
+    const [a, b, c] = copied();
+    rmSync(join(b, 'vocab.arrow'));
+    await refusal([a, b, c], /--merge: .*1.vocab\.arrow cannot be read \(ENOENT\)$/);
+    const only = changedLines((line) => line);
+    writeFileSync(join(only, 'prompts.arrow'), 'no table');
+    await refusal([only], /prompts\.arrow: /);
+    const rows = changedLines((line) => line);
+    const manifest = join(rows, 'manifest.json');
+    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(/"prompts\.arrow": \d+/, '"prompts.arrow": "5"'));
+    await refusal([rows], /manifest\.json: provenance\.rows\.prompts\.arrow: found "5", expected a whole number$/);
+  });
+
   test('folders that hold no shard', async () => {
     await refusal([whole], /--merge: .*whole holds no shard$/);
     await refusal([join(folder, 'nothing')], /--merge: .*nothing holds no shard$/);

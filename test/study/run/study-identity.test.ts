@@ -58,6 +58,17 @@ test('so are other given tokens, though ids and questions are the same', async (
   ]);
 });
 
+test('so are other gold answers, though what is asked is the same', async () => {
+  const file = join(temporaryFolder(), 'gold.jsonl');
+  const found = async (gold: number) => {
+    writeFileSync(file, `{"id":"a","tokens":[1,2,3],"answer":"#### ${gold}"}\n`);
+    return identityOf({ prompts: { file } });
+  };
+  expect(differences(await found(5), await found(6)).map((line) => line.split(' was ')[0])).toEqual([
+    `sha256.models.${model.split('/').at(-1)}.prompts`,
+  ]);
+});
+
 test('so is another tokenizer', async () => {
   const copy = join(temporaryFolder(), 'copy');
   cpSync(embeddedModels()[0].dir, copy, { recursive: true });
@@ -72,11 +83,14 @@ test('so is another tokenizer', async () => {
 test('so are other worked examples, and other weights of the same shape', async () => {
   const shown = { prompts: { ...input.prompts, fewShot: { file: fewShot } } };
   const first = await identityOf(shown);
-  expect(first.fewShot).toEqual({ sha256: expect.stringMatching(/^[0-9a-f]{64}$/), count: null });
+  expect(first.fewShot).toEqual({ sha256: expect.stringMatching(/^[0-9a-f]{64}$/), count: null, seed: null });
   expect((await identityOf({ prompts: { ...input.prompts, fewShot: { file: fewShot, count: 1 } } })).fewShot).toEqual({
     ...(first.fewShot as object),
     count: 1,
   });
+  const drawn = (seed: number) =>
+    identityOf({ prompts: { ...input.prompts, fewShot: { file: fewShot, count: 1, seed } } });
+  expect(differences(await drawn(0), await drawn(1))).toEqual(['fewShot.seed was 0, is 1']);
   appendFileSync(fewShot, '{"question":"1 + 3?","answer":"#### 4"}\n');
   expect((await identityOf(shown)).fewShot).not.toEqual(first.fewShot);
 

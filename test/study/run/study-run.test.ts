@@ -45,6 +45,34 @@ test('placebo arms that are loaded anew for each prompt change no byte, and are 
   closed.mockRestore();
 });
 
+test('interrupted among the placebo arms of a prompt, it ends before the next arm, and begins that prompt anew', async () => {
+  const out = join(folder, 'among-arms');
+  const many = await resolved({ ...input, placebo: { arms: 5 } });
+  const interruption = new AbortController();
+  // The gates close kernels too; of a unit only its placebo does.
+  let arms: number | undefined;
+  const closed = vi.spyOn(Executor.prototype, 'releaseKernel').mockImplementation(async () => {
+    if (arms === undefined) return;
+    arms += 1;
+    interruption.abort();
+  });
+  const stopped = run(many, out, {
+    ...{ signal: interruption.signal, releasePlacebo: true },
+    onUnit: () => {
+      arms ??= 0;
+    },
+  });
+  await expect(stopped).rejects.toThrow(InterruptedError);
+  await expect(stopped).rejects.toThrow(/interrupted after 0 of 6 units; they are in .*among-arms, and --resume/);
+  expect(arms).toBe(1);
+  closed.mockRestore();
+  expect(readdirSync(out)).toEqual(['journal.jsonl']);
+  const uninterrupted = join(folder, 'five-arms');
+  await run(many, uninterrupted);
+  await run(many, out, { resume: true });
+  expect(unlike(out, uninterrupted)).toEqual([]);
+});
+
 test('C5 reads the cells that a run patches', async () => {
   const patching = { prompts: 6, every: 4 };
   const patched = await resolved({

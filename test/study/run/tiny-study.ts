@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
+import { rowValues } from '../../../src/store/row-values.ts';
 import { RunDirectory } from '../../../src/store/run-directory.ts';
 import { type ResolvedStudy, resolveStudy } from '../../../src/study/definition/resolve.ts';
 import { parseStudy, type StudyInput } from '../../../src/study/definition/schema.ts';
@@ -97,15 +98,24 @@ function identityOf(manifest: string): string {
   return JSON.stringify({ schemaVersion, identity });
 }
 
-/** A unit as a study makes it, with made-up numbers. */
+/** A unit as a study makes it, with made-up numbers: 11 steps that count, two texts that are the same. */
 export function madeUpUnit(unit: number, { condition = 0, index = unit, flips = 0 } = {}): PromptUnit {
+  const steps = 11;
+  const tokens = Array.from({ length: steps + 1 }, (_, step) => step);
+  const answer = { tokens, text: 'a', answer: null, correct: null, stop: 'limit' as const };
+  const arms = ['cached', 'uncached'] as const;
   return {
     ...{ kind: 'prompt', unit, checks: null, explained: null },
-    rows: { temperatures: [[1, 11, 0.5, Number.NaN]] },
+    rows: {
+      ...{ layers: [], patches: [], placebo: [] },
+      steps: tokens.map((step) => stepRow(step)),
+      answers: arms.map((arm) => rowValues('answers', { arm, ...answer })),
+      temperatures: [[1, steps, 0.5, Number.NaN]],
+    },
     summary: {
       ...{ condition, index, prompt: `p${index}`, promptTokens: 4 },
       sums: {
-        ...{ steps: 11, differing: 3, ties: 0, l2Centred: 0.1 + 0.2, kl: 5e-324, js: 0, tv: -0 },
+        ...{ steps, differing: 3, ties: 0, l2Centred: 0.1 + 0.2, kl: 5e-324, js: 0, tv: -0 },
         ...{ tvProcessed: null, tvProcessedUpper: null, errorCached: null, errorUncached: null },
         ...{ single: null, double: null },
       },
@@ -115,11 +125,25 @@ export function madeUpUnit(unit: number, { condition = 0, index = unit, flips = 
         tie: false,
         boundary: false,
       })),
-      ...{ margins: [Number.POSITIVE_INFINITY], shifts: [-0], divergedAt: null, answers: [], orderMatched: null },
-      ...{ temperatures: [], layers: null, placebo: null, cells: null },
+      margins: Array.from({ length: steps }, () => Number.POSITIVE_INFINITY),
+      shifts: Array.from({ length: steps }, () => -0),
+      answers: arms.map((arm) => ({ arm, ...answer })),
+      ...{ divergedAt: null, orderMatched: null, layers: null, placebo: null, cells: null },
+      temperatures: [{ temperature: 1, tv: 0.5, upper: Number.NaN }],
       uncached: { checked: 1, failed: 0, recomputed: false },
       nonfinite: { elements: 0, nan: 0, hook: null },
       planted: false,
     },
   };
+}
+
+function stepRow(step: number): unknown[] {
+  return rowValues('steps', {
+    ...{ protocol: 'teacher-forced', step, position: 3 + step, token_cached: step, token_uncached: step },
+    ...{ flip: false, differs: null, tie_cached: false, tie_uncached: false, diverged_before: false },
+    ...{ logits_n_differ: 0, logits_max_abs: 0, logits_rel_l2: 0, logits_l2_centred: 0, kl: 5e-324, js: 0, tv: -0 },
+    ...{ tv_processed: null, margin_cached: 1, margin_uncached: 1, top_shift: 0, margin_choice: null, boundary: null },
+    ...{ error_cached: null, error_uncached: null, error_cosine: null },
+    ...{ drift_fp32_cached: null, drift_fp32_uncached: null, drift_fp64_cached: null, drift_fp64_uncached: null },
+  });
 }

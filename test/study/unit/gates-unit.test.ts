@@ -28,7 +28,7 @@ async function measured(): Promise<GatesUnit> {
   const references = [...models].map(([model, { checkpoint }]) => [model, referenceTo(checkpoint)]);
   const runner = await openUnitRunner({
     ...{ models: Object.fromEntries(references), groups, conditions, groupOf },
-    ...{ settings: unitSettings(study), releasePlacebo: false },
+    ...{ settings: unitSettings(study), releasePlacebo: false, interruption: new Int32Array(new SharedArrayBuffer(4)) },
   });
   runners.push(runner);
   const [{ prompts }] = models.values();
