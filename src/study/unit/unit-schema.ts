@@ -65,7 +65,12 @@ const rowsOf = (table: UnitTable) =>
 const promptUnit: z.ZodType<PromptUnit> = z.strictObject({
   ...{ kind: z.literal('prompt'), unit: count, summary },
   rows: z.strictObject({
-    ...{ steps: rowsOf('steps'), layers: rowsOf('layers'), patches: rowsOf('patches') },
+    ...{
+      steps: rowsOf('steps'),
+      candidates: rowsOf('candidates'),
+      layers: rowsOf('layers'),
+      patches: rowsOf('patches'),
+    },
     ...{ answers: rowsOf('answers'), temperatures: rowsOf('temperatures'), placebo: rowsOf('placebo') },
   }),
   checks: z.strictObject({ 'patch-self': checkCounts, 'patch-full': checkCounts }).nullable(),
@@ -86,6 +91,8 @@ function isConsistent({ summary, rows }: PromptUnit): boolean {
     flips.every(({ step }) => step >= 1 && step <= sums.steps),
     cached !== undefined && uncached !== undefined && divergedAt(cached, uncached) === summary.divergedAt,
     rows.answers.length === answers.length,
+    // Of both arms, where the texts part at a token.
+    rows.candidates.length === 0 || (rows.candidates.length === 2 && summary.divergedAt !== null),
     rows.temperatures.length === temperatures.length,
     (layers === null) === (rows.layers.length === 0),
     cells === null ? rows.patches.length === 0 : rows.patches.length >= Math.min(1, cells.length),

@@ -107,7 +107,7 @@ export function madeUpUnit(unit: number, { condition = 0, index = unit, flips = 
   return {
     ...{ kind: 'prompt', unit, checks: null, explained: null },
     rows: {
-      ...{ layers: [], patches: [], placebo: [] },
+      ...{ candidates: [], layers: [], patches: [], placebo: [] },
       steps: tokens.map((step) => stepRow(step)),
       answers: arms.map((arm) => rowValues('answers', { arm, ...answer })),
       temperatures: [[1, steps, 0.5, Number.NaN]],
