@@ -70,7 +70,7 @@ test.each(['manifest.json', 'controls.json', 'outcomes.json'])('a damaged %s is 
 test('a file that was removed, or is a folder by now, is named: each of a whole run, and the units of a shard', async () => {
   const study = await resolved(input);
   const names = readdirSync(whole).filter((name) => name !== 'manifest.json');
-  expect(names).toHaveLength(12);
+  expect(names).toHaveLength(13);
   for (const name of names) {
     const gone = changed((copy) => rmSync(join(copy, name)));
     await expect(finishedStudy(gone, study, null), name).rejects.toThrow(InputError);
