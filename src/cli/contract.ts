@@ -124,7 +124,10 @@ export const results = {
   study: studyResultSchema,
   report: z.strictObject({
     run: z.string().describe('the run directory'),
-    verdict: z.enum(['yes', 'almost', 'no', 'not-valid']).nullable().describe('null with --figures'),
+    verdict: z
+      .enum(['yes', 'almost', 'no', 'not-valid'])
+      .nullable()
+      .describe('null with --figures, and where the run compares no step'),
     answer: z.string().nullable().describe('the sentence at the top of the page'),
     report: z.string().nullable().describe('the page that was written'),
     bytes: count.nullable().describe('its size'),

@@ -59,8 +59,10 @@ export class Explorer {
       tools.hidden = false;
       tools.addEventListener('change', (event) => void this.change(event.target));
     }
-    this.root.addEventListener('keydown', (event) => this.chooseCondition(event, known));
-    this.root.addEventListener('click', (event) => {
+    // Gone with the content, when another run is opened.
+    const content = this.root.querySelector('main');
+    content?.addEventListener('keydown', (event) => this.chooseCondition(event, known));
+    content?.addEventListener('click', (event) => {
       const panel = event.target instanceof Element ? event.target.closest<SVGElement>('.thumbnail') : null;
       if (panel?.dataset.condition) void this.select({ condition: panel.dataset.condition });
     });
@@ -137,7 +139,10 @@ export class Explorer {
   /** Cursor and readout of a figure. */
   private async attach(figure: HTMLElement): Promise<void> {
     if (figure.dataset.figure === 'token-flow') {
-      const data = await tokenFlowData(this.run, this.selection);
+      // Of the prompt that is drawn: rows that come with a page may lead to another.
+      const { condition, prompt } = figure.querySelector<HTMLElement>('.kvl-flow')?.dataset ?? {};
+      if (condition === undefined || prompt === undefined) return;
+      const data = await tokenFlowData(this.run, { condition, prompt });
       if (!isMissing(data)) readTokens(figure, data);
       return;
     }

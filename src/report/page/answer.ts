@@ -2,7 +2,9 @@
  * What a run answers, as a page says it first: a head of two lines at most, three sentences, five cards. Every word of it is made
  * from the run's tables; a failed gate of the harness takes their place.
  */
+import { gateGroup } from '../../study/outcome/gate-groups.ts';
 import type { Comparison } from '../data/comparison.ts';
+import type { RunCondition } from '../data/conditions.ts';
 import type { FirstStep } from '../data/first-operation.ts';
 import type { RunGate } from '../data/gates.ts';
 import type { FactorCell, TwoByTwoData } from '../data/two-by-two.ts';
@@ -26,7 +28,8 @@ export interface Findings {
 }
 
 export interface Answer {
-  verdict: 'yes' | 'almost' | 'no' | 'not-valid';
+  /** Null where the run compares no step and no text. */
+  verdict: 'yes' | 'almost' | 'no' | 'not-valid' | null;
   head: string;
   lede: Html;
   cards: readonly Card[];
@@ -42,16 +45,32 @@ export interface Card {
 
 export function answerOf(findings: Findings): Answer {
   const failed = findings.gates.filter(({ passed, class: kind }) => !passed && kind === 'harness');
-  const whole = pool(findings.comparisons);
   // In a study a gate voids the conditions of its group; what is left counts.
-  if (failed.length > 0 && (failed[0].group === undefined || whole.steps + whole.texts === 0)) return notValid(failed);
-  const verdict = whole.parted + whole.flips > 0 ? 'no' : (whole.differing ?? whole.logits) > 0 ? 'almost' : 'yes';
+  const valid = findings.comparisons.filter(({ condition }) =>
+    failed.every(({ group }) => group !== groupOf(condition)),
+  );
+  const own = failed.filter(({ group }) => findings.comparisons.some(({ condition }) => groupOf(condition) === group));
+  const general = failed.filter(({ group }) => group === undefined);
+  if (general.length > 0) return notValid(failed);
+  if (valid.length === 0 && own.length > 0) return notValid(own);
+  const whole = pool(valid);
+  const verdict = verdictOf(whole);
   return {
     verdict,
     head: headOf(verdict, whole, findings),
-    lede: ledeOf(whole, findings),
+    lede: ledeOf(whole, { ...findings, comparisons: valid }, findings.comparisons.length),
     cards: [bits(whole), tokens(whole), start(findings), carrier(findings), right(whole)],
   };
+}
+
+/** The gates of a study are measured once for each of these. */
+function groupOf({ model, precision, kernels }: RunCondition): string {
+  return gateGroup({ model: { name: model }, policy: { name: precision }, kernels: { name: kernels } });
+}
+
+function verdictOf({ steps, texts, parted, flips, differing, logits }: Pooled): 'yes' | 'almost' | 'no' | null {
+  if (steps + texts === 0) return null;
+  return parted + flips > 0 ? 'no' : (differing ?? logits) > 0 ? 'almost' : 'yes';
 }
 
 type Pooled = Omit<Comparison, 'condition'>;
@@ -71,12 +90,13 @@ function pool(all: readonly Comparison[]): Pooled {
     widestFlip: widest.length === 0 ? null : Math.max(...widest),
     l2: mean(({ l2 }) => l2),
     kl: mean(({ kl }) => kl),
-    errors: all.every(({ errors }) => errors !== null)
-      ? {
-          cached: mean(({ errors }) => errors?.cached ?? 0) ?? 0,
-          uncached: mean(({ errors }) => errors?.uncached ?? 0) ?? 0,
-        }
-      : null,
+    errors:
+      all.length > 0 && all.every(({ errors }) => errors !== null)
+        ? {
+            cached: mean(({ errors }) => errors?.cached ?? 0) ?? 0,
+            uncached: mean(({ errors }) => errors?.uncached ?? 0) ?? 0,
+          }
+        : null,
   };
 }
 
@@ -91,11 +111,12 @@ function notValid(failed: readonly RunGate[]): Answer {
   };
 }
 
-function headOf(verdict: 'yes' | 'almost' | 'no', whole: Pooled, { setting, planted }: Findings): string {
+function headOf(verdict: 'yes' | 'almost' | 'no' | null, whole: Pooled, { setting, planted }: Findings): string {
   const under = setting === '' ? '' : ` under ${setting}`;
   const fault =
     planted > 0 ? ` ${planted === 1 ? 'A fault was' : `${planted} faults were`} planted in the cached arm.` : '';
   const steps = formatCounted(whole.steps, 'step');
+  if (verdict === null) return `Not measured. This run compares no step of the two arms${under}.${fault}`;
   if (verdict === 'yes') return `Yes. With the cache not one bit differs${under}, in ${steps}.${fault}`;
   if (verdict === 'almost') {
     const [differ, what] =
@@ -109,7 +130,7 @@ function headOf(verdict: 'yes' | 'almost' | 'no', whole: Pooled, { setting, plan
   return `No. With the cache ${parted}${under}.${fault}`;
 }
 
-function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings): Html {
+function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings, of: number): Html {
   const sentences: Html[] = [];
   const differ = whole.differing ?? whole.logits;
   if (whole.steps > 0 && differ > 0) {
@@ -126,12 +147,16 @@ function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings): Html 
   if (whole.steps > 0 && differ === 0)
     sentences.push(html`Every compared element of every step is equal, and so are all logits.`);
   const control = gates.filter(({ name }) => name === 'null');
-  if (control.length > 0 && planted === 0 && control.every(({ status }) => status === 'passed')) {
+  if (whole.steps > 0 && control.length > 0 && planted === 0 && control.every(({ status }) => status === 'passed')) {
     const what = differ > 0 ? 'the difference is gone' : 'the same holds';
     sentences.push(
       html`Computed with the uncached arm’s kernels and more than one row, cache in use, ${what}: <b>${control[0].measured}</b> (gate null${control.length > 1 ? html`, first of ${control.length} groups` : ''}).`,
     );
   }
+  if (comparisons.length < of)
+    sentences.push(
+      html`${formatCount(of - comparisons.length)} of ${formatCounted(of, 'condition')} ${of - comparisons.length === 1 ? 'is' : 'are'} left out: a gate of the harness failed.`,
+    );
   const emulated = [...new Set(comparisons.map(({ condition }) => condition.kernels))].filter((name) => name !== 'ort');
   if (emulated.length > 0)
     sentences.push(
@@ -164,7 +189,13 @@ function bits({ differing, logits, steps, l2, kl }: Pooled): Card {
 
 function tokens({ texts, parted, flips, steps }: Pooled): Card {
   const answer =
-    parted > 0 ? `${formatCount(parted)} of ${formatCounted(texts, 'text')} not` : flips > 0 ? 'Not all' : 'Yes';
+    texts + steps === 0
+      ? 'Not measured'
+      : parted > 0
+        ? `${formatCount(parted)} of ${formatCounted(texts, 'text')} not`
+        : flips > 0
+          ? 'Not all'
+          : 'Yes';
   const ofSteps =
     steps === 0 ? '' : html`<br>${formatCount(flips)} / ${formatCount(steps)} steps, ${stepRate(flips, steps)}`;
   return {
@@ -184,9 +215,13 @@ function start({ first }: Findings): Card {
       evidence: html`${formatCounted(map.hooks.length, 'hook')}, ${formatCounted(map.steps.length, 'step')}: all equal`,
     };
   const operation = first.operations[first.first];
+  const before =
+    first.first === 0
+      ? 'nothing before it is captured'
+      : `the ${formatCounted(first.first, 'operation')} captured before it ${first.first === 1 ? 'is' : 'are'} equal`;
   return {
-    ...{ ...card, answer: hookLabel(operation) },
-    evidence: html`<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; what runs before it is equal`,
+    ...{ ...card, answer: `${hookLabel(operation)}${first.first === 0 ? ' or before' : ''}` },
+    evidence: html`<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; ${before}`,
   };
 }
 
