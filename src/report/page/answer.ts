@@ -125,8 +125,8 @@ function headOf(verdict: 'yes' | 'almost' | 'no' | null, whole: Pooled, { settin
   }
   const parted =
     whole.parted > 0
-      ? `${formatCount(whole.parted)} of ${formatCounted(whole.texts, 'text')} come out different`
-      : `${formatCount(whole.flips)} of ${steps} pick another token`;
+      ? `${formatCount(whole.parted)} of ${formatCounted(whole.texts, 'text')} ${whole.parted === 1 ? 'comes' : 'come'} out different`
+      : `${formatCount(whole.flips)} of ${steps} ${whole.flips === 1 ? 'picks' : 'pick'} another token`;
   return `No. With the cache ${parted}${under}.${fault}`;
 }
 
