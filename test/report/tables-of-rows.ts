@@ -30,9 +30,11 @@ export function tablesOfRows(
         for (let i = 0; i < file.batchCount; i++) yield await file.batch(i);
         return await file.close();
       }
-      // Few rows to a batch, so that readers meet several.
       const rows = given[table] ?? [];
-      for (let at = 0; at < rows.length; at += 7) yield batchOf(table, rows.slice(at, at + 7));
+      if (rows.length === 0) return;
+      // Few rows to a batch, so that readers meet several; dictionaries are those of the table, as in a file.
+      const whole = batchOf(table, rows);
+      for (let at = 0; at < rows.length; at += 7) yield whole.slice(at, at + 7);
     },
     json: async () => null,
   };
