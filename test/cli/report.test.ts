@@ -11,13 +11,30 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { errorResult, results } from '../../src/cli/contract.ts';
+import { runProgram } from '../../src/cli/program.ts';
 import { ensureBuilt, type Finished, kvlens, temporaryFolder } from './kvlens.ts';
 
 const folder = temporaryFolder();
 beforeAll(ensureBuilt);
+
+/** The same without a process of its own, which takes longer to start than to draw. */
+async function inProcess(
+  given: readonly string[],
+  columns = 80,
+  signal = new AbortController().signal,
+): Promise<Finished> {
+  const [out, err]: [string[], string[]] = [[], []];
+  const io = {
+    ...{ out: (text: string) => void out.push(text), err: (text: string) => void err.push(text), columns },
+    ...{ color: false, unicode: true, progressColumns: null, debug: false },
+  };
+  const code = await runProgram(given, { io, signal });
+  return { code, stdout: out.join(''), stderr: err.join('') };
+}
 
 /** A copy of a run that a test may change. */
 function copyOf(name: string, as: string): string {
@@ -35,7 +52,7 @@ describe('the page', () => {
   test('is RUN/report.html, and the answer is printed with its place', async () => {
     const run = copyOf('drift', 'printed');
     const before = readdirSync(run);
-    const { code, stdout, stderr } = await kvlens(['report', run], { env: { COLUMNS: '400' } });
+    const { code, stdout, stderr } = await inProcess(['report', run], 400);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(
       /^Almost\. Bits differ in 39 of 56 steps, and no token changes\.\n {2}look +\S+printed\/report\.html \(\d+ kB, opens in a browser, needs no network\)\n$/,
@@ -60,7 +77,7 @@ describe('the page', () => {
     const run = copyOf('drift', 'twice');
     const pages: string[] = [];
     for (let i = 0; i < 2; i++) {
-      result(await kvlens(['report', run, '--json', '--quiet']));
+      result(await inProcess(['report', run, '--json', '--quiet']));
       pages.push(readFileSync(join(run, 'report.html'), 'utf8'));
     }
     expect(pages[0]).toBe(pages[1]);
@@ -71,7 +88,7 @@ describe('the page', () => {
   test('of a run that compares no step claims nothing', async () => {
     const run = copyOf('drift', 'nothing');
     for (const name of ['steps', 'layers', 'candidates']) rmSync(join(run, `${name}.arrow`));
-    const found = result(await kvlens(['report', run, '--json', '--quiet']));
+    const found = result(await inProcess(['report', run, '--json', '--quiet']));
     expect(found).toMatchObject({ verdict: null, answer: 'Not measured. This run compares no step of the two arms.' });
   });
 
@@ -84,7 +101,7 @@ describe('the page', () => {
     for (const gate of controls.gates)
       if (gate.name === 'canary') Object.assign(gate, { passed: false, status: 'failed' });
     writeFileSync(path, JSON.stringify(controls));
-    const found = result(await kvlens(['report', run, '--json', '--quiet']));
+    const found = result(await inProcess(['report', run, '--json', '--quiet']));
     expect(found).toMatchObject({ verdict: 'not-valid', answer: expect.stringContaining('Gate canary failed') });
     expect(readFileSync(join(run, 'report.html'), 'utf8')).toContain('<main class="not-evidence">');
   });
@@ -93,7 +110,7 @@ describe('the page', () => {
     const run = copyOf('drift', 'full');
     writeFileSync(join(run, 'report.html'), 'old');
     symlinkSync('/dev/full', join(run, '.report.html.partial'));
-    const { code, stderr } = await kvlens(['report', run, '--quiet']);
+    const { code, stderr } = await inProcess(['report', run, '--quiet']);
     expect(code).toBe(3);
     expect(stderr).toMatch(/^kvlens: .*report\.html: the disk is full\n {2}hint: /);
     expect(readFileSync(join(run, 'report.html'), 'utf8')).toBe('old');
@@ -104,18 +121,18 @@ describe('the page', () => {
 describe('--figures', () => {
   test('writes figures instead of the page, and lists them', async () => {
     const [run, out] = [copyOf('study', 'figures'), join(folder, 'new', 'out')];
-    const found = result(await kvlens(['report', run, '--figures', out, '--json', '--quiet']));
+    const found = result(await inProcess(['report', run, '--figures', out, '--json', '--quiet']));
     expect(found).toMatchObject({ verdict: null, answer: null, report: null, bytes: null, url: null });
     expect(found.figures).toMatchObject({ folder: out, png: true });
     expect(readdirSync(out).sort()).toEqual([...(found.figures?.files ?? [])].sort());
     expect(existsSync(join(run, 'report.html'))).toBe(false);
-    const { stdout } = await kvlens(['report', run, '--figures', out, '--quiet'], { env: { COLUMNS: '80' } });
+    const { stdout } = await inProcess(['report', run, '--figures', out, '--quiet'], 80);
     expect(stdout).toMatch(/^\d+ files in .*: verdict-table\.svg/);
     expect(stdout.replaceAll(/\s+/g, ' ')).toContain('not drawn drift-map: layers.arrow has no decode step of');
   });
 
   test('into a folder that cannot be is refused', async () => {
-    const { code, stderr } = await kvlens([
+    const { code, stderr } = await inProcess([
       'report',
       copyOf('drift', 'nowhere'),
       '--figures',
@@ -161,19 +178,14 @@ describe('--serve', () => {
 
   test('a port that is taken ends it, with the option in the line', async () => {
     const run = copyOf('drift', 'taken');
-    let second: Promise<Finished> | undefined;
-    await kvlens(['report', run, '--serve'], {
-      started: (child) => {
-        child.stderr.on('data', (text: string) => {
-          const port = /127\.0\.0\.1:(\d+)/.exec(text)?.[1];
-          if (port === undefined || second) return;
-          second = kvlens(['report', run, '--serve', '--port', port, '--quiet']).finally(() => child.kill('SIGINT'));
-        });
-      },
-    });
-    const { code, stderr } = (await second) ?? { code: null, stderr: '' };
+    const other = createServer();
+    await new Promise<void>((listening) => other.listen(0, '127.0.0.1', listening));
+    const address = other.address();
+    const port = String(typeof address === 'object' && address ? address.port : 0);
+    const { code, stderr } = await inProcess(['report', run, '--serve', '--port', port, '--quiet']);
+    other.close();
     expect(code).toBe(2);
-    expect(stderr).toMatch(/^kvlens: --port: found \d+, expected a free port\n {2}hint: 0 takes any free one\n$/);
+    expect(stderr).toBe(`kvlens: --port: found ${port}, expected a free port\n  hint: 0 takes any free one\n`);
   });
 });
 
@@ -186,7 +198,7 @@ describe('a wrong command line exits 2', () => {
     ['no folder of figures', ['x', '--figures', ''], /--figures: found ""|--figures: found an empty/],
     ['two runs', ['x', 'y'], /too many arguments/],
   ])('%s', async (_, given, says) => {
-    const { code, stdout, stderr } = await kvlens(['report', ...given]);
+    const { code, stdout, stderr } = await inProcess(['report', ...given]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(says);
   });
@@ -263,7 +275,7 @@ describe('a run that is none exits 3 with one line, and leaves no page', () => {
     ],
   ])('%s', async (_, make, says, hints) => {
     const run = make();
-    const { code, stdout, stderr } = await kvlens(['report', run, '--json', '--quiet']);
+    const { code, stdout, stderr } = await inProcess(['report', run, '--json', '--quiet']);
     expect(code).toBe(3);
     const { error } = errorResult.parse(JSON.parse(stdout));
     expect(error.code).toBe('input');
