@@ -35,8 +35,9 @@ export class Explorer {
   private readonly whole: boolean;
   private readonly root: HTMLElement;
   private selection: Selection = { part: {} };
-  /** Counts what is asked for, so that a late answer to an old question is dropped. */
+  /** Counts what is asked for; the last of each figure, so that a late answer to an old question is dropped. */
   private asked = 0;
+  private readonly latest = new Map<FigureName, number>();
 
   constructor(run: RunTables, root: HTMLElement, whole: boolean) {
     this.run = run;
@@ -108,19 +109,21 @@ export class Explorer {
   /** Draw figures anew. @param names null: all of them */
   private async redraw(names: readonly FigureName[] | null): Promise<void> {
     const asked = ++this.asked;
-    for (const { figures } of sections) {
-      for (const { name, width } of figures) {
-        const old = document.getElementById(name);
-        if (!old || (names !== null && !names.includes(name))) continue;
-        old.classList.add('waiting');
-        try {
-          const drawn = await pageFigure(this.run, name, width, this.selection);
-          if (asked !== this.asked) return;
-          await this.replace(old, figureHtml(drawn));
-        } catch (error) {
-          old.classList.remove('waiting');
-          say(old, error);
-        }
+    const wanted = sections
+      .flatMap(({ figures }) => figures)
+      .filter(({ name }) => names === null || names.includes(name));
+    for (const { name } of wanted) this.latest.set(name, asked);
+    for (const { name, width } of wanted) {
+      const old = document.getElementById(name);
+      if (!old || this.latest.get(name) !== asked) continue;
+      old.classList.add('waiting');
+      try {
+        const drawn = await pageFigure(this.run, name, width, this.selection);
+        if (this.latest.get(name) !== asked) continue;
+        await this.replace(old, figureHtml(drawn));
+      } catch (error) {
+        old.classList.remove('waiting');
+        say(old, error);
       }
     }
   }

@@ -356,8 +356,8 @@ describe.skipIf(chromiumPath === null)('texts side by side', () => {
     expect(await candidates(page, 'cached').innerText()).toContain('cached, token 2');
     await page.keyboard.press('Escape');
     expect(await shown(page, 'uncached')).toEqual(rows('uncached', flip));
-    await token(page, 'cached', 5).hover();
-    expect(await candidates(page, 'uncached').innerText()).toContain('uncached, token 5');
+    await token(page, 'cached', 6).hover();
+    expect(await candidates(page, 'uncached').innerText()).toContain('uncached, token 6');
   });
 
   test('the keyboard walks along a text and across to the other; one token is in the order of tabs', async () => {
@@ -407,7 +407,7 @@ describe.skipIf(chromiumPath === null)('a served run', () => {
     expect(problems).toEqual([]);
     expect(requests.filter((each) => !each.startsWith('data:') && !each.startsWith(url))).toEqual([]);
     expect(requests.some((each) => each === `${url}run/layers.arrow`)).toBe(true);
-    // The survival of all prompts is drawn anew too: nothing is greyed for want of rows.
+    // What the map is asked for meanwhile keeps no other figure waiting.
     await expect.poll(() => page.locator('.waiting').count()).toBe(0);
   });
 
