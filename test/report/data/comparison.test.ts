@@ -51,10 +51,11 @@ test('texts are those the arms wrote; of a prompt that wrote none the forced tok
   const [found] = await compare([
     // Forced flips of a prompt that also ran free say nothing of its text.
     ...[stepRow('c', 'both', 1, { flip: true }), free('c', 'both', 1)],
+    ...[stepRow('c', 'also', 1, { flip: true }), free('c', 'also', 1)],
     ...[stepRow('c', 'parts', 1), free('c', 'parts', 1, { flip: true }), free('c', 'parts', 2, { flip: null })],
     ...[stepRow('c', 'forced', 1), stepRow('c', 'forced', 2, { flip: true }), stepRow('c', 'equal', 1)],
   ]);
-  expect(found).toMatchObject({ texts: 4, parted: 2, flips: 2, steps: 5 });
+  expect(found).toMatchObject({ texts: 5, parted: 2, flips: 3, steps: 6 });
 });
 
 test('a study that keeps free-running rows of parted texts alone counts the others too', async () => {

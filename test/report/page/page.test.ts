@@ -428,7 +428,7 @@ describe.skipIf(chromiumPath === null)('a served run', () => {
     // A digit in a field is a digit.
     await page.locator('#explorer input[name=steps]').press('2');
     expect(await page.locator('#explorer input[name=steps]').inputValue()).toBe('2');
-    expect(page.url()).toContain('condition=alpha');
+    expect(await page.evaluate('location.hash')).toContain('condition=alpha');
     expect(problems).toEqual([]);
   });
 
