@@ -125,9 +125,9 @@ export const results = {
   report: z.strictObject({
     run: z.string().describe('the run directory'),
     verdict: z
-      .enum(['yes', 'almost', 'no', 'not-valid', 'open'])
+      .enum(['yes', 'almost', 'no', 'not-valid'])
       .nullable()
-      .describe('open: the run compares no steps; null with --figures'),
+      .describe('null with --figures, and where the run compares no step'),
     answer: z.string().nullable().describe('the sentence at the top of the page'),
     report: z.string().nullable().describe('the page that was written'),
     bytes: count.nullable().describe('its size'),

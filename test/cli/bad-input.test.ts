@@ -37,7 +37,6 @@ type Case = [wrong: string, arguments_: string[], says: RegExp];
 
 const usage: Case[] = [
   ['an unknown command', ['frobnicate'], /unknown command 'frobnicate'/],
-  ['a command that is not built yet', ['report', model], /unknown command 'report'/],
   ['a study and a preset', ['study', 'x.json', '--preset', 'quick'], /found x\.json and --preset quick, expected one/],
   ['an unknown preset', ['study', '--preset', 'slow'], /--preset: found "slow", expected .*paper, quick/],
   ['a shard beyond the last', ['study', '--shard', '5/4'], /--shard: found "5\/4", expected i\/n with 1 ≤ i ≤ n/],

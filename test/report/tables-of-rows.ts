@@ -32,8 +32,11 @@ export function tablesOfRows(
         return await file.close();
       }
       const rows = given[table] ?? [];
+      if (rows.length === 0) return;
+      // Few rows to a batch, so that readers meet several; dictionaries are those of the table, as in a file.
+      const whole = batchOf(table, rows);
       for (let at = 0; at < rows.length; at += batchRows)
-        if (wanted(at / batchRows)) yield batchOf(table, rows.slice(at, at + batchRows));
+        if (wanted(at / batchRows)) yield whole.slice(at, at + batchRows);
     },
     json: async () => null,
   };

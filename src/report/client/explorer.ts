@@ -36,8 +36,9 @@ export class Explorer {
   private readonly whole: boolean;
   private readonly root: HTMLElement;
   private selection: Selection = { part: {} };
-  /** Counts what is asked for, so that a late answer to an old question is dropped. */
+  /** Counts what is asked for; the last of each figure, so that a late answer to an old question is dropped. */
   private asked = 0;
+  private readonly latest = new Map<FigureName, number>();
 
   constructor(run: RunTables, root: HTMLElement, whole: boolean) {
     this.run = run;
@@ -60,8 +61,10 @@ export class Explorer {
       tools.hidden = false;
       tools.addEventListener('change', (event) => void this.change(event.target));
     }
-    this.root.addEventListener('keydown', (event) => this.chooseCondition(event, known));
-    this.root.addEventListener('click', (event) => {
+    // Gone with the content, when another run is opened.
+    const content = this.root.querySelector('main');
+    content?.addEventListener('keydown', (event) => this.chooseCondition(event, known));
+    content?.addEventListener('click', (event) => {
       const panel = event.target instanceof Element ? event.target.closest<SVGElement>('.thumbnail') : null;
       if (panel?.dataset.condition) void this.select({ condition: panel.dataset.condition });
     });
@@ -108,15 +111,18 @@ export class Explorer {
   private async redraw(names: readonly FigureName[] | null): Promise<void> {
     const asked = ++this.asked;
     // The map first: it is what the reader's tools are about.
-    const all = sections.flatMap(({ figures }) => figures);
-    const inOrder = [...all].sort((a, b) => Number(b.name === 'drift-map') - Number(a.name === 'drift-map'));
-    for (const { name, width } of inOrder) {
+    const wanted = sections
+      .flatMap(({ figures }) => figures)
+      .filter(({ name }) => names === null || names.includes(name))
+      .sort((a, b) => Number(b.name === 'drift-map') - Number(a.name === 'drift-map'));
+    for (const { name } of wanted) this.latest.set(name, asked);
+    for (const { name, width } of wanted) {
       const old = document.getElementById(name);
-      if (!old || (names !== null && !names.includes(name))) continue;
+      if (!old || this.latest.get(name) !== asked) continue;
       old.classList.add('waiting');
       try {
         const drawn = await pageFigure(this.run, name, width, this.selection);
-        if (asked !== this.asked) return;
+        if (this.latest.get(name) !== asked) continue;
         await this.replace(old, figureHtml(drawn));
       } catch (error) {
         old.classList.remove('waiting');
@@ -139,7 +145,10 @@ export class Explorer {
   /** Cursor and readout of a figure. */
   private async attach(figure: HTMLElement): Promise<void> {
     if (figure.dataset.figure === 'token-flow') {
-      const data = await tokenFlowData(this.run, this.selection);
+      // Of the prompt that is drawn: rows that come with a page may lead to another.
+      const { condition, prompt } = figure.querySelector<HTMLElement>('.kvl-flow')?.dataset ?? {};
+      if (condition === undefined || prompt === undefined) return;
+      const data = await tokenFlowData(this.run, { condition, prompt });
       if (!isMissing(data)) readTokens(figure, data);
       return;
     }

@@ -33,11 +33,13 @@ export class MapCursor {
 
   constructor(options: MapCursorOptions, start?: { step?: number; hook?: string }) {
     this.options = options;
-    const { drawing } = options;
+    const { drawing, geometry } = options;
     this.frame = document.createElement('div');
     this.frame.className = 'cursor';
     this.frame.hidden = true;
     drawing.append(this.frame);
+    // Nothing was left of the map.
+    if (geometry.rows.length === 0 || geometry.columns.length === 0) return;
     drawing.addEventListener('pointermove', (event) => {
       if (!this.locked) this.moveTo(this.cellAt(event));
     });

@@ -3,8 +3,9 @@ import { type RecordBatch, tableFromIPC } from 'apache-arrow';
 import { z } from 'zod';
 import { type ArrowSource, openArrowSource } from '../../store/arrow-source.ts';
 import type { RunTables } from '../data/run-tables.ts';
+import { buffered } from './buffered.ts';
 
-type Sources = ReadonlyMap<string, () => Promise<ArrowSource>>;
+type Sources = ReadonlyMap<string, ArrowSource>;
 type Texts = ReadonlyMap<string, () => Promise<string>>;
 
 /** A run of these files: Arrow files and JSON files by their path within the run. */
@@ -25,9 +26,9 @@ async function* batchesOf(
   path: string,
   wanted: (index: number) => boolean = () => true,
 ): AsyncGenerator<RecordBatch> {
-  const open = tables.get(path);
-  if (!open) return;
-  const file = await openArrowSource(await open(), path);
+  const source = tables.get(path);
+  if (!source) return;
+  const file = await openArrowSource(source, path);
   try {
     for (let index = 0; index < file.batchCount; index++) {
       if (!wanted(index)) continue;
@@ -65,7 +66,7 @@ export function runOfFiles(files: readonly { path: string; file: File }[]): RunT
   const json = within.filter(({ path }) => path.endsWith('.json'));
   return runOf(
     name,
-    new Map(arrow.map(({ path, file }) => [path, () => Promise.resolve(blobSource(file))])),
+    new Map(arrow.map(({ path, file }) => [path, buffered(blobSource(file))])),
     new Map(json.map(({ path, file }) => [path, () => file.text()])),
   );
 }
@@ -124,7 +125,7 @@ export async function runOfServer(): Promise<RunTables> {
   const json = files.filter(({ path }) => path.endsWith('.json'));
   return runOf(
     name,
-    new Map(arrow.map((file) => [file.path, () => Promise.resolve(source(file))])),
+    new Map(arrow.map((file) => [file.path, buffered(source(file))])),
     new Map(json.map(({ path }) => [path, () => text(path)])),
   );
 }

@@ -24,6 +24,7 @@ export function mapTable(map: LayerMap, step: number | undefined): Html {
     0,
     map.steps.findIndex((each) => each.step === step),
   );
+  if (at >= map.steps.length) return html`<p>No step of this selection.</p>`;
   const rows = map.hooks.flatMap(({ hook }, row) => {
     const index = row * map.steps.length + at;
     if (map.states[index] === cellStates.notCaptured) return [];

@@ -18,6 +18,9 @@ const schema = z.looseObject({
   provenance: z.looseObject({ command: z.array(z.string()).optional(), rows: text.optional() }).optional(),
 });
 
+/** What a schema knows comes first in what it returns; a record keeps its order. */
+const ordered = z.looseObject({ identity: text });
+
 export interface Provenance {
   /** `diverge`, `patch`, `study` … */
   kind: string;
@@ -33,7 +36,8 @@ export interface Provenance {
 
 /** Read a run's provenance. @throws InputError if the manifest is none of kvlens */
 export async function readProvenance(run: RunTables): Promise<Provenance> {
-  const found = schema.safeParse(await run.json('manifest'));
+  const value = await run.json('manifest');
+  const found = schema.safeParse(value);
   if (!found.success) {
     const [{ path, message }] = found.error.issues;
     throw new InputError(
@@ -47,9 +51,9 @@ export async function readProvenance(run: RunTables): Promise<Provenance> {
   return {
     ...{ kind: command, planted },
     command: (provenance?.command ?? ['kvlens', command]).map(quoted).join(' '),
-    facts: Object.entries(identity)
+    facts: Object.entries(ordered.parse(value).identity)
       .filter(([name]) => name !== 'command')
-      .map(([name, value]) => ({ name, value: written(value) })),
+      .map(([name, fact]) => ({ name, value: written(fact) })),
     rows: Object.entries(provenance?.rows ?? {}).map(([file, rows]) => ({ file, rows: written(rows) })),
   };
 }

@@ -2,7 +2,9 @@
  * What a run answers, as a page says it first: a head of two lines at most, three sentences, five cards. Every word of it is made
  * from the run's tables; a failed gate of the harness takes their place.
  */
+import { gateGroup } from '../../study/outcome/gate-groups.ts';
 import type { Comparison } from '../data/comparison.ts';
+import type { RunCondition } from '../data/conditions.ts';
 import type { FirstStep } from '../data/first-operation.ts';
 import type { RunGate } from '../data/gates.ts';
 import type { FactorCell, TwoByTwoData } from '../data/two-by-two.ts';
@@ -29,8 +31,8 @@ export interface Findings {
 }
 
 export interface Answer {
-  /** `open`: the run compares no steps, so that it does not answer whether the arms decode alike. */
-  verdict: 'yes' | 'almost' | 'no' | 'not-valid' | 'open';
+  /** Null where the run compares no step and no text. */
+  verdict: 'yes' | 'almost' | 'no' | 'not-valid' | null;
   head: string;
   lede: Html;
   cards: readonly Card[];
@@ -46,17 +48,32 @@ export interface Card {
 
 export function answerOf(findings: Findings): Answer {
   const failed = findings.gates.filter(({ passed, class: kind }) => !passed && kind === 'harness');
-  const whole = pool(findings.comparisons);
   // In a study a gate voids the conditions of its group; what is left counts.
-  if (failed.length > 0 && (failed[0].group === undefined || whole.steps + whole.texts === 0)) return notValid(failed);
+  const valid = findings.comparisons.filter(({ condition }) =>
+    failed.every(({ group }) => group !== groupOf(condition)),
+  );
+  const own = failed.filter(({ group }) => findings.comparisons.some(({ condition }) => groupOf(condition) === group));
+  const general = failed.filter(({ group }) => group === undefined);
+  if (general.length > 0) return notValid(failed);
+  if (valid.length === 0 && own.length > 0) return notValid(own);
+  const whole = pool(valid);
   if (whole.steps + whole.texts === 0) return open(findings);
-  const verdict = whole.parted + whole.flips > 0 ? 'no' : (whole.differing ?? whole.logits) > 0 ? 'almost' : 'yes';
+  const verdict = verdictOf(whole);
   return {
     verdict,
     head: headOf(verdict, whole, findings),
-    lede: ledeOf(whole, findings),
+    lede: ledeOf(whole, { ...findings, comparisons: valid }, findings.comparisons.length),
     cards: [bits(whole), tokens(whole), start(findings), carrier(findings), right(whole)],
   };
+}
+
+/** The gates of a study are measured once for each of these. */
+function groupOf({ model, precision, kernels }: RunCondition): string {
+  return gateGroup({ model: { name: model }, policy: { name: precision }, kernels: { name: kernels } });
+}
+
+function verdictOf({ parted, flips, differing, logits }: Pooled): 'yes' | 'almost' | 'no' {
+  return parted + flips > 0 ? 'no' : (differing ?? logits) > 0 ? 'almost' : 'yes';
 }
 
 type Pooled = Omit<Comparison, 'condition'>;
@@ -76,12 +93,13 @@ function pool(all: readonly Comparison[]): Pooled {
     widestFlip: widest.length === 0 ? null : Math.max(...widest),
     l2: mean(({ l2 }) => l2),
     kl: mean(({ kl }) => kl),
-    errors: all.every(({ errors }) => errors !== null)
-      ? {
-          cached: mean(({ errors }) => errors?.cached ?? 0) ?? 0,
-          uncached: mean(({ errors }) => errors?.uncached ?? 0) ?? 0,
-        }
-      : null,
+    errors:
+      all.length > 0 && all.every(({ errors }) => errors !== null)
+        ? {
+            cached: mean(({ errors }) => errors?.cached ?? 0) ?? 0,
+            uncached: mean(({ errors }) => errors?.uncached ?? 0) ?? 0,
+          }
+        : null,
   };
 }
 
@@ -102,10 +120,10 @@ function open(findings: Findings): Answer {
   const fault = planted > 0 ? ' A fault was planted in the cached arm.' : '';
   const panel = twoByTwo?.panels[0];
   if (!twoByTwo || !panel) {
-    const what = kind === 'patch' ? 'patches' : kind === 'capture' ? 'captures' : 'compares nothing yet';
-    const head = `This run ${what}: it does not say whether the arms decode alike.${fault}`;
+    const what = kind === 'patch' ? 'patches' : kind === 'capture' ? 'captures' : 'compares nothing';
+    const head = `Not measured. This run ${what}: it does not say whether the arms decode alike.${fault}`;
     return {
-      verdict: 'open',
+      verdict: null,
       head,
       lede: html`<code>kvlens diverge</code> and <code>kvlens study</code> answer that.`,
       cards: [],
@@ -114,7 +132,7 @@ function open(findings: Findings): Answer {
   const [{ cells, prompts }] = panel.cells;
   const lede = html`<b>${formatCounted(cells, 'step')}</b> of ${formatCounted(prompts, 'prompt')}, each with either history and either kernel. Whether texts part is not measured here: <code>kvlens diverge</code>.`;
   return {
-    verdict: 'open',
+    verdict: null,
     head: `${twoByTwoTitle(panel, twoByTwo.panels.length > 1)}.${fault}`,
     lede,
     cards: [carrier(findings)],
@@ -134,12 +152,12 @@ function headOf(verdict: 'yes' | 'almost' | 'no', whole: Pooled, { setting, plan
   }
   const parted =
     whole.parted > 0
-      ? `${formatCount(whole.parted)} of ${formatCounted(whole.texts, 'text')} come out different`
-      : `${formatCount(whole.flips)} of ${steps} pick another token`;
+      ? `${formatCount(whole.parted)} of ${formatCounted(whole.texts, 'text')} ${whole.parted === 1 ? 'comes' : 'come'} out different`
+      : `${formatCount(whole.flips)} of ${steps} ${whole.flips === 1 ? 'picks' : 'pick'} another token`;
   return `No. With the cache ${parted}${under}.${fault}`;
 }
 
-function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings): Html {
+function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings, of: number): Html {
   const sentences: Html[] = [];
   const differ = whole.differing ?? whole.logits;
   if (whole.steps > 0 && differ > 0) {
@@ -156,12 +174,16 @@ function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings): Html 
   if (whole.steps > 0 && differ === 0)
     sentences.push(html`Every compared element of every step is equal, and so are all logits.`);
   const control = gates.filter(({ name }) => name === 'null');
-  if (control.length > 0 && planted === 0 && control.every(({ status }) => status === 'passed')) {
+  if (whole.steps > 0 && control.length > 0 && planted === 0 && control.every(({ status }) => status === 'passed')) {
     const what = differ > 0 ? 'the difference is gone' : 'the same holds';
     sentences.push(
       html`Computed with the uncached arm’s kernels and more than one row, cache in use, ${what}: <b>${control[0].measured}</b> (gate null${control.length > 1 ? html`, first of ${control.length} groups` : ''}).`,
     );
   }
+  if (comparisons.length < of)
+    sentences.push(
+      html`${formatCount(of - comparisons.length)} of ${formatCounted(of, 'condition')} ${of - comparisons.length === 1 ? 'is' : 'are'} left out: a gate of the harness failed.`,
+    );
   const emulated = [...new Set(comparisons.map(({ condition }) => condition.kernels))].filter((name) => name !== 'ort');
   if (emulated.length > 0)
     sentences.push(
@@ -194,7 +216,13 @@ function bits({ differing, logits, steps, l2, kl }: Pooled): Card {
 
 function tokens({ texts, parted, flips, steps }: Pooled): Card {
   const answer =
-    parted > 0 ? `${formatCount(parted)} of ${formatCounted(texts, 'text')} not` : flips > 0 ? 'Not all' : 'Yes';
+    texts + steps === 0
+      ? 'Not measured'
+      : parted > 0
+        ? `${formatCount(parted)} of ${formatCounted(texts, 'text')} not`
+        : flips > 0
+          ? 'Not all'
+          : 'Yes';
   const ofSteps =
     steps === 0 ? '' : html`<br>${formatCount(flips)} / ${formatCount(steps)} steps, ${stepRate(flips, steps)}`;
   return {
@@ -219,9 +247,13 @@ function start({ first, comparisons }: Findings): Card {
       evidence: html`${formatCounted(map.hooks.length, 'hook')}, ${formatCounted(map.steps.length, 'step')}: all equal`,
     };
   const operation = first.operations[first.first];
+  const before =
+    first.first === 0
+      ? 'nothing before it is captured'
+      : `the ${formatCounted(first.first, 'operation')} captured before it ${first.first === 1 ? 'is' : 'are'} equal`;
   return {
-    ...{ ...card, answer: hookLabel(operation) },
-    evidence: html`${whose(map.condition, comparisons)}<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; what runs before it is equal`,
+    ...{ ...card, answer: `${hookLabel(operation)}${first.first === 0 ? ' or before' : ''}` },
+    evidence: html`${whose(map.condition, comparisons)}<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; ${before}`,
   };
 }
 

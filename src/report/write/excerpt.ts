@@ -1,6 +1,6 @@
 /**
- * The rows of a run that its page brings along: those of the prompts that maps show, as Arrow files, so that the page reads them
- * as it reads any run. Whole prompts only, as many as fit.
+ * The rows of a run that its page brings along: those of the prompts that maps show, and of the one whose texts do, as Arrow
+ * files, so that the page reads them as it reads any run. Whole prompts only, as many as fit.
  */
 import { gzipSync } from 'node:zlib';
 import { type RecordBatch, Table, tableToIPC } from 'apache-arrow';
@@ -9,6 +9,7 @@ import { thumbnailData } from '../data/drift-map.ts';
 import { isMissing } from '../data/missing.ts';
 import { layerOwners } from '../data/owners.ts';
 import type { RunTable, RunTables } from '../data/run-tables.ts';
+import { tokenFlowData } from '../data/token-flow.ts';
 
 /** Bytes of Arrow files before compression; a page of a study of minutes stays below 5 MB. */
 const mostBytes = 8e6;
@@ -31,31 +32,33 @@ export async function excerptOf(run: RunTables): Promise<string> {
   const maps = owners.map(({ condition, prompt }) => key(condition, prompt));
   const rows = await rowsOf(run, 'layers', new Set(maps), size);
   await keep('layers', rows.parts);
+  const texts = await tokenFlowData(run);
+  const kept = new Set(rows.kept);
+  if (!isMissing(texts)) kept.add(key(texts.condition.condition, texts.prompt));
+  const used = new Set<number>();
   for (const table of ['steps', 'candidates', 'answers'] as const) {
-    await keep(
-      table,
-      await slices(run, table, (columns) => {
-        const owner = ownerOf(columns);
-        return (row) => rows.kept.has(owner(row));
-      }),
-    );
+    const parts = await slices(run, table, (columns) => {
+      const owner = ownerOf(columns);
+      return (row) => kept.has(owner(row));
+    });
+    addTokens(table, parts, used);
+    await keep(table, parts);
   }
   await keep('conditions', await batchesOf(run, 'conditions'));
-  const prompts = new Set([...rows.kept].map((owner) => owner.slice(owner.indexOf('\n') + 1)));
-  await keep(
-    'prompts',
-    await slices(run, 'prompts', (columns) => {
-      const prompt = columns.texts('prompt');
-      return (row) => prompts.has(prompt(row));
-    }),
-  );
-  await keep('vocab', await vocabulary(run));
-  const texts: Record<string, string> = {};
+  const prompts = new Set([...kept].map((owner) => owner.slice(owner.indexOf('\n') + 1)));
+  const own = await slices(run, 'prompts', (columns) => {
+    const prompt = columns.texts('prompt');
+    return (row) => prompts.has(prompt(row));
+  });
+  addTokens('prompts', own, used);
+  await keep('prompts', own);
+  await keep('vocab', await vocabulary(run, used));
+  const json: Record<string, string> = {};
   for (const name of ['manifest', 'controls'] as const) {
     const value = await run.json(name);
-    if (value !== null) texts[`${name}.json`] = JSON.stringify(value);
+    if (value !== null) json[`${name}.json`] = JSON.stringify(value);
   }
-  return gzipSync(JSON.stringify({ name: run.name, tables, texts }), { level: 9 }).toString('base64');
+  return gzipSync(JSON.stringify({ name: run.name, tables, texts: json }), { level: 9 }).toString('base64');
 }
 
 /** The prompt that the page's maps show, under each of their conditions; then the other prompts of the first condition. */
@@ -132,16 +135,29 @@ async function slices(
   return found;
 }
 
-/** Entries of the tokens that the run's steps name; of a large vocabulary most are never used. */
-async function vocabulary(run: RunTables): Promise<RecordBatch[]> {
-  const used = new Set<number>();
-  for await (const batch of run.batches('steps')) {
-    const columns = new Columns('steps', batch);
-    for (const name of ['token_cached', 'token_uncached'] as const) {
-      const token = columns.required(name);
-      for (let row = 0; row < batch.numRows; row++) used.add(token(row));
+/** Columns that hold tokens. */
+const tokenColumns = {
+  steps: { one: ['token_cached', 'token_uncached'], many: [] },
+  candidates: { one: ['token'], many: ['tokens'] },
+  answers: { one: [], many: ['tokens'] },
+  prompts: { one: [], many: ['tokens'] },
+} as const;
+
+function addTokens(table: keyof typeof tokenColumns, parts: readonly RecordBatch[], used: Set<number>): void {
+  const { one, many } = tokenColumns[table];
+  for (const part of parts) {
+    const columns = new Columns(table, part);
+    const single = one.map((name) => columns.required(name));
+    const lists = many.map((name) => columns.lists(name));
+    for (let row = 0; row < part.numRows; row++) {
+      for (const of of single) used.add(of(row));
+      for (const of of lists) for (const token of of(row)) used.add(token);
     }
   }
+}
+
+/** Entries of the tokens that the rows name; of a large vocabulary most are never used. */
+async function vocabulary(run: RunTables, used: ReadonlySet<number>): Promise<RecordBatch[]> {
   return slices(run, 'vocab', (columns) => {
     const id = columns.required('id');
     return (row) => used.has(id(row));

@@ -1,8 +1,7 @@
 /** Every figure of a run as files: SVG that follows the reader's light or dark, and PNG at twice its size where a font is at hand. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Resvg } from '@resvg/resvg-js';
-import { guard, PartialFile } from '../../store/files.ts';
+import { makeFolder, PartialFile } from '../../store/files.ts';
 import { drawFigure, type FigureName, type FigureRequest, figureNames } from '../catalogue.ts';
 import { isMissing, type Missing } from '../data/missing.ts';
 import type { RunTables } from '../data/run-tables.ts';
@@ -30,7 +29,7 @@ export async function writeFigures(
   folder: string,
   { focus = {}, progress = () => {} }: { focus?: FigureRequest; progress?: (done: number, of: number) => void } = {},
 ): Promise<FigureFiles> {
-  guard(folder, () => mkdirSync(folder, { recursive: true }));
+  makeFolder(folder);
   const found: FigureFiles = { files: [], missing: [], png: hasFont() };
   for (const [i, figure] of figureNames.entries()) {
     progress(i, figureNames.length);

@@ -121,7 +121,7 @@ function sendFile(request: IncomingMessage, response: ServerResponse, path: stri
   const headers = { 'content-type': type, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
   const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '');
   const [first, last] = range ? [Number(range[1]), Math.min(size - 1, Number(range[2]))] : [0, size - 1];
-  if (range && (first > last || first >= size)) {
+  if (range && first > last) {
     response.writeHead(416, { 'content-range': `bytes */${size}` });
     response.end();
     return;

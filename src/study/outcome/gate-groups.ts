@@ -3,7 +3,11 @@ import type { GateResult } from '../../divergence/summary.ts';
 import type { Condition } from '../definition/condition.ts';
 
 /** Key of a condition's group in `gatesByGroup`: `model/precision/kernels`. */
-export function gateGroup({ model, policy, kernels }: Pick<Condition, 'model' | 'policy' | 'kernels'>): string {
+export function gateGroup({
+  model,
+  policy,
+  kernels,
+}: Record<'model' | 'policy' | 'kernels', { name: string }>): string {
   return `${model.name}/${policy.name}/${kernels.name}`;
 }
 

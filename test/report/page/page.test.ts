@@ -1,15 +1,23 @@
 /** The page in a browser: it loads from the disk alone, reads as it should, and shows what is in files as text. */
-import { cpSync, mkdirSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { Table, tableToIPC } from 'apache-arrow';
 import type { Page } from 'playwright-core';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Columns } from '../../../src/report/data/columns.ts';
+import { firstOperationData } from '../../../src/report/data/first-operation.ts';
 import { openRunFolder } from '../../../src/report/data/run-folder.ts';
+import { type TokenFlow, tokenFlowData } from '../../../src/report/data/token-flow.ts';
+import { shownToken } from '../../../src/report/figures/token-flow-words.ts';
+import { documentHtml } from '../../../src/report/page/document.ts';
+import { reportOf } from '../../../src/report/page/report.ts';
 import { formatCount } from '../../../src/report/terminal/numbers.ts';
-import { writeReport } from '../../../src/report/write/report-file.ts';
+import { clientScript, writeReport } from '../../../src/report/write/report-file.ts';
+import { serveRun } from '../../../src/report/write/server.ts';
 import { ensureBuilt } from '../../cli/kvlens.ts';
 import { temporaryFolder } from '../../store/folder.ts';
+import { conditionRow, present } from '../run-fixture.ts';
 import { mapRows, tablesOfRows } from '../tables-of-rows.ts';
 import { chromiumPath, openPage } from './browser.ts';
 
@@ -237,5 +245,243 @@ describe.skipIf(chromiumPath === null)('the page', () => {
   test.each([420, 820, 1280])('at %i px nothing is wider than the window', async (width) => {
     const { page } = await openPage(address, { width });
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
+  });
+});
+
+/** A run of two prompts under two conditions whose maps differ, in a folder of its own. */
+async function severalRun(): Promise<string> {
+  const run = join(temporaryFolder(), 'several');
+  mkdirSync(run);
+  const maps = ['alpha', 'beta'].flatMap((condition, c) =>
+    ['first', 'second'].map((prompt, p) =>
+      mapRows(
+        [
+          {
+            hook: 'blocks.0.hook_resid_post',
+            kind: 'resid_post',
+            layer: 0,
+            rel: [0, 0, 0, 0].map((_, i) => (i >= 3 - c - p ? 0.01 : 0)),
+          },
+          { hook: 'logits', kind: 'logits', layer: 1, rel: [0, 0, 0, 0].map((_, i) => (i >= 3 - c - p ? 0.02 : 0)) },
+        ],
+        { condition, prompt },
+      ),
+    ),
+  );
+  await writeRows(run, {
+    conditions: ['alpha', 'beta'].map((condition, i) =>
+      conditionRow(condition, { model: 'mini', precision: ['fp16', 'bf16'][i] }),
+    ),
+    prompts: ['first', 'second'].map((prompt, index) => ({ prompt, index, tokens: [1, 2], model: 'mini' })),
+    vocab: maps[0].vocab,
+    steps: maps.flatMap(({ steps }) => steps),
+    layers: maps.flatMap(({ layers }) => layers),
+  });
+  return run;
+}
+
+/** Write tables of made-up rows, as a folder. */
+async function writeRows(run: string, rows: Parameters<typeof tablesOfRows>[0]): Promise<void> {
+  const given = tablesOfRows(rows);
+  for (const table of ['conditions', 'prompts', 'vocab', 'steps', 'layers'] as const) {
+    const batches = [];
+    for await (const batch of given.batches(table)) batches.push(batch);
+    writeFileSync(join(run, `${table}.arrow`), tableToIPC(new Table(batches), 'file'));
+  }
+  writeFileSync(join(run, 'manifest.json'), JSON.stringify({ schemaVersion: 1, identity: { command: 'diverge' } }));
+}
+
+/** Serve a run's page, as `--serve` does. */
+async function serve(folderOfRun: string): Promise<string> {
+  const run = openRunFolder(folderOfRun);
+  const page = documentHtml(await reportOf(run), { script: clientScript(), excerpt: null });
+  const served = await serveRun(run, folderOfRun, page);
+  onTestFinished(() => served.close());
+  return served.url;
+}
+
+describe.skipIf(chromiumPath === null)('texts side by side', () => {
+  const study = pathToFileURL(join(folder, 'study.html')).href;
+  let flow: TokenFlow;
+  beforeAll(async () => {
+    const run = openRunFolder('notebooks/runs/study');
+    await writeReport(run, join(folder, 'study.html'));
+    flow = present(await tokenFlowData(run));
+  });
+
+  const token = (page: Page, arm: string, step: number) =>
+    page.locator(`#token-flow [data-arm=${arm}][data-step="${step}"]`);
+  const candidates = (page: Page, arm: string) => page.locator(`#token-flow [data-candidates=${arm}]`);
+  /** Ids and texts of the candidates of a step, as the run's folder has them. */
+  const rows = (arm: 'cached' | 'uncached', step: number) =>
+    (flow.arms[arm][step].candidates ?? []).map(({ token: id, text }) => `${shownToken(text)} #${id}`);
+  const shown = async (page: Page, arm: string) =>
+    await candidates(page, arm)
+      .locator('tr')
+      .evaluateAll((found) =>
+        found.map(
+          (row) => `${row.querySelector('th')?.textContent} ${row.querySelector('td:last-child')?.textContent}`,
+        ),
+      );
+
+  /** A step behind the flip that has candidates, and the flip. */
+  const steps = () => {
+    const flip = flow.flip?.step ?? -1;
+    const withCandidates = flow.arms.cached.filter(
+      ({ step, candidates: found }) => found !== null && step !== flip && flow.arms.uncached[step]?.candidates,
+    );
+    return { flip, other: withCandidates.at(-1)?.step ?? null };
+  };
+
+  test('begin with the candidates of the flip; pointing at a token shows those of its step, of both arms', async () => {
+    const { page, problems } = await openPage(study);
+    const { flip, other } = steps();
+    expect(rows('cached', flip).length).toBeGreaterThan(1);
+    expect(await shown(page, 'cached')).toEqual(rows('cached', flip));
+    const step = other ?? 0;
+    await token(page, 'uncached', step).hover();
+    for (const arm of ['cached', 'uncached'] as const) {
+      expect(await candidates(page, arm).innerText()).toContain(`${arm}, token ${step}`);
+      expect(await shown(page, arm)).toEqual(rows(arm, step));
+    }
+    expect(await token(page, 'cached', step).getAttribute('class')).toContain('read');
+    expect(problems).toEqual([]);
+  });
+
+  test('a click keeps what is shown, Escape shows the flip again', async () => {
+    const { page } = await openPage(study);
+    const { flip } = steps();
+    await token(page, 'cached', 2).click();
+    await token(page, 'cached', 5).hover();
+    expect(await candidates(page, 'cached').innerText()).toContain('cached, token 2');
+    await page.keyboard.press('Escape');
+    expect(await shown(page, 'uncached')).toEqual(rows('uncached', flip));
+    await token(page, 'cached', 6).hover();
+    expect(await candidates(page, 'uncached').innerText()).toContain('uncached, token 6');
+  });
+
+  test('the keyboard walks along a text and across to the other; one token is in the order of tabs', async () => {
+    const { page } = await openPage(study);
+    const { flip } = steps();
+    const focused = () =>
+      page.evaluate(`[document.activeElement.dataset.arm, Number(document.activeElement.dataset.step)]`);
+    expect(await page.locator('#token-flow [tabindex="0"][data-step]').count()).toBe(1);
+    await token(page, 'uncached', flip).focus();
+    await page.keyboard.press('ArrowRight');
+    expect(await focused()).toEqual(['uncached', flip + 1]);
+    await page.keyboard.press('ArrowDown');
+    expect(await focused()).toEqual(['cached', flip + 1]);
+    await page.keyboard.press('End');
+    expect(await focused()).toEqual(['cached', flow.arms.cached.length - 1]);
+    await page.keyboard.press('ArrowRight');
+    expect(await focused()).toEqual(['cached', flow.arms.cached.length - 1]);
+    await page.keyboard.press('Home');
+    expect(await focused()).toEqual(['cached', 0]);
+    expect(await candidates(page, 'uncached').innerText()).toContain('uncached, token 0');
+    await page.keyboard.press('f');
+    expect(await focused()).toEqual(['cached', flip]);
+    expect(await page.locator('#token-flow [tabindex="0"][data-step]').count()).toBe(1);
+  });
+});
+
+describe.skipIf(chromiumPath === null)('a served run', () => {
+  test('asks its own server alone, and every prompt of every condition can be chosen', async () => {
+    const url = await serve(await severalRun());
+    const { page, problems, requests } = await openPage(url);
+    const options = await page
+      .locator('#explorer select[name=prompt] option')
+      .evaluateAll((all) => all.map((each) => each.getAttribute('value')));
+    expect(options).toEqual(['', 'first', 'second']);
+    expect(await page.locator('#explorer').innerText()).not.toContain('The page brings the rows');
+    const subtitle = () => page.locator('#drift-map .subtitle').innerText();
+    for (const [prompt, from] of [
+      ['first', 4],
+      ['second', 3],
+    ] as const) {
+      await page.selectOption('#explorer select[name=prompt]', prompt);
+      await expect.poll(() => page.locator('#first-operation svg').first().innerHTML()).toContain(`step ${from}`);
+    }
+    await page.fill('#explorer input[name=steps]', '2-3');
+    await page.press('#explorer input[name=steps]', 'Enter');
+    await expect.poll(subtitle).toContain('2 steps');
+    expect(problems).toEqual([]);
+    expect(requests.filter((each) => !each.startsWith('data:') && !each.startsWith(url))).toEqual([]);
+    expect(requests.some((each) => each === `${url}run/layers.arrow`)).toBe(true);
+    // What the map is asked for meanwhile keeps no other figure waiting.
+    await expect.poll(() => page.locator('.waiting').count()).toBe(0);
+  });
+
+  test('1–9 choose a condition among the thumbnails, as a click on one does', async () => {
+    const { page, problems } = await openPage(await serve(await severalRun()));
+    const title = () => page.locator('#drift-map .subtitle').innerText();
+    const panels = page.locator('#thumbnails .thumbnail');
+    await expect.poll(() => panels.count()).toBe(2);
+    expect(await title()).toContain('fp16');
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('2');
+    await expect.poll(title).toContain('bf16');
+    expect(page.url()).toContain('condition=beta');
+    expect(await page.locator('#explorer select[name=condition]').inputValue()).toBe('beta');
+    await expect.poll(() => page.locator('.waiting').count()).toBe(0);
+    await page.locator('#thumbnails .thumbnail[data-condition=alpha]').click();
+    await expect.poll(title).toContain('fp16');
+    // A digit in a field is a digit.
+    await page.locator('#explorer input[name=steps]').press('2');
+    expect(await page.locator('#explorer input[name=steps]').inputValue()).toBe('2');
+    expect(await page.evaluate('location.hash')).toContain('condition=alpha');
+    expect(problems).toEqual([]);
+  });
+
+  test('keys choose of the run that was opened last, not of the one before it', async () => {
+    const { page, problems } = await openPage(address);
+    const run = await severalRun();
+    await page.click('#open', { noWaitAfter: true });
+    await page.setInputFiles('#folder', run);
+    await page.waitForSelector('html[data-opened=several]');
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('1');
+    await expect.poll(() => page.url()).toContain('condition=');
+    await page.keyboard.press('2');
+    await expect.poll(() => page.locator('#drift-map .subtitle').innerText()).toContain('bf16');
+    await expect.poll(() => page.locator('.waiting').count()).toBe(0);
+    expect(await page.locator('#drift-map .subtitle').innerText()).toContain('bf16');
+    expect(await page.locator('#drift-map .readout').innerText()).toBe('');
+    expect(problems).toEqual([]);
+  });
+});
+
+describe.skipIf(chromiumPath === null)('what a figure shows', () => {
+  test('is there as a table: a row for each mark, with the numbers of the run', async () => {
+    const { page, problems } = await openPage(address);
+    await page.locator('#first-operation details.rows summary').click();
+    const cells = await page
+      .locator('#first-operation details.rows tbody tr')
+      .evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent ?? '')));
+    const head = await page.locator('#first-operation details.rows thead th').allInnerTexts();
+    expect(head).toEqual(expect.arrayContaining(['hook', 'elements', 'differ', 'rel. L2']));
+    const [hook, differ, elements] = ['hook', 'differ', 'elements'].map((name) => head.indexOf(name));
+    const first = present(await firstOperationData(openRunFolder(drift)))[0];
+    expect(cells).toHaveLength(first.operations.length);
+    expect(cells.map((row) => [row[hook], Number(row[differ]), Number(row[elements])])).toEqual(
+      first.operations.map((each) => [each.hook, each.differ, each.elements]),
+    );
+    expect(problems).toEqual([]);
+  });
+
+  test('of a map without a step or a row is that there is none, and no key of it is an error', async () => {
+    const { page, problems } = await openPage(address);
+    await page.fill('#explorer input[name=steps]', '900');
+    await page.press('#explorer input[name=steps]', 'Enter');
+    await expect.poll(() => page.locator('#drift-map svg').innerHTML()).toContain('No hook of this selection');
+    await page.locator('#drift-map .drawing').focus();
+    for (const key of ['ArrowRight', 'End', 'Enter', 'f', 'Escape']) await page.keyboard.press(key);
+    await page.locator('#drift-map details.rows summary').click();
+    await expect.poll(() => page.locator('#drift-map details.rows .scroll').innerText()).toContain('No step');
+    await page.fill('#explorer input[name=steps]', '');
+    await page.fill('#explorer input[name=hooks]', 'none');
+    await page.press('#explorer input[name=hooks]', 'Enter');
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('ArrowUp');
+    expect(problems).toEqual([]);
   });
 });
