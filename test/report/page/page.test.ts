@@ -454,6 +454,7 @@ describe.skipIf(chromiumPath === null)('what a figure shows', () => {
   test('is there as a table: a row for each mark, with the numbers of the run', async () => {
     const { page, problems } = await openPage(address);
     await page.locator('#first-operation details.rows summary').click();
+    await page.waitForSelector('#first-operation details.rows tbody tr');
     const cells = await page
       .locator('#first-operation details.rows tbody tr')
       .evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent ?? '')));
