@@ -9,8 +9,9 @@ export interface Comparison {
   /** Teacher-forced decode steps (step 0, the prefill's, excepted), and the prompts they are of. */
   steps: number;
   prompts: number;
-  /** Steps in which some element of a compared hook differs; null where no hook was compared in any. */
-  differing: number | null;
+  /** Steps that were compared at the run's hooks, and those in which some element of one differs. */
+  compared: number;
+  differing: number;
   /** Steps in which some logit differs. */
   logits: number;
   /** Steps in which the arms choose different tokens, and those where an arm has an exact tie for the top. */
@@ -114,7 +115,7 @@ function finish(condition: RunCondition, sums: Sums): Comparison {
   return {
     ...{ condition, steps, logits, flips, ties, widestFlip: widest },
     prompts: prompts.size,
-    differing: compared === 0 ? null : differing,
+    ...{ compared, differing },
     l2: steps === 0 ? null : l2 / steps,
     kl: steps === 0 ? null : kl / steps,
     texts: all.size,

@@ -32,6 +32,8 @@ export interface MapStep {
   next: string | null;
   /** The arms choose different tokens. */
   flip: { uncached: string; cached: string } | null;
+  /** Some element of some compared hook differs, captured here or not; null where no hook was compared in this step. */
+  differs: boolean | null;
 }
 
 export interface LayerMap {
@@ -41,6 +43,8 @@ export interface LayerMap {
   promptIndex: number | null;
   /** The type the residual stream is rounded to, whose unit roundoff is 1 u. */
   unit: StorageType;
+  /** Some hooks or layers were taken out: what is first among the others is not first. */
+  cut?: true;
   /** In execution order. */
   hooks: readonly MapHook[];
   /** Decode steps, ascending, from 1. */
@@ -61,7 +65,7 @@ interface Collected {
   hooks: Map<string, MapHook & { unit: StorageType | null }>;
   cells: { hook: string; step: number; state: number; values: number[] }[];
   positions: Map<number, number>;
-  chosen: Map<number, { uncached: number; cached: number; flip: boolean }>;
+  chosen: Map<number, { uncached: number; cached: number; flip: boolean; differs: boolean | null }>;
 }
 
 /** By condition and prompt. */
@@ -160,13 +164,15 @@ async function collectSteps(run: RunTables, collected: Collection, batches: Read
     );
     const [step, position] = [columns.required('step'), columns.required('position')];
     const [uncached, cached] = [columns.required('token_uncached'), columns.required('token_cached')];
-    const flip = columns.booleans('flip');
+    const [flip, differs] = [columns.booleans('flip'), columns.booleans('differs')];
     for (let row = 0; row < batch.numRows; row++) {
       if (step(row) < 1 || protocol(row) !== 'teacher-forced') continue;
       const found = collected.get(condition(row))?.get(prompt(row));
       if (!found) continue;
       found.positions.set(step(row), position(row));
-      found.chosen.set(step(row), { uncached: uncached(row), cached: cached(row), flip: flip(row) === true });
+      found.chosen.set(step(row), {
+        ...{ uncached: uncached(row), cached: cached(row), flip: flip(row) === true, differs: differs(row) },
+      });
     }
   }
 }
@@ -213,7 +219,8 @@ function mapOf(
   const steps = numbers.map((step): MapStep => {
     const choice = chosen.get(step);
     const flip = choice?.flip ? { uncached: name(choice.uncached), cached: name(choice.cached) } : null;
-    return { step, position: positions.get(step) ?? 0, next: (choice && texts.get(choice.uncached)) ?? null, flip };
+    const next = (choice && texts.get(choice.uncached)) ?? null;
+    return { step, position: positions.get(step) ?? 0, next, flip, differs: choice?.differs ?? null };
   });
   const unit = [...residualKinds].reverse().map((kind) => rows.find((row) => row.kind === kind)?.unit);
   const promptIndex = indices.get(prompt) ?? null;
@@ -225,7 +232,7 @@ function mapOf(
 }
 
 /** Place of a kind in a forward pass; kinds of a later version stand last. */
-function place(kind: string): number {
+export function place(kind: string): number {
   return order.get(kind) ?? order.size;
 }
 

@@ -26,6 +26,7 @@ export function partOfMap(map: LayerMap, { layers, steps, hooks = '' }: MapPart)
   const values = Object.fromEntries(mapColumns.map((name) => [name, cut(map.values[name])])) as LayerMap['values'];
   return {
     ...map,
+    ...(rows.length < map.hooks.length ? { cut: true } : {}),
     hooks: rows.map((row) => map.hooks[row]),
     steps: columns.map((column) => map.steps[column]),
     states: Uint8Array.from(at, (index) => map.states[index]),

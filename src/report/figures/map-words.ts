@@ -35,32 +35,52 @@ export function tally({ states, steps }: LayerMap, { rows }: MapGrid, scale: Col
   return counts;
 }
 
+/** Steps of a map by what is known of them: from the run's own comparison of every hook, and from the rows captured here. */
+export function countSteps(map: LayerMap): { differ: number; equal: number; unknown: number } {
+  const { steps, hooks, values } = map;
+  const found = { differ: 0, equal: 0, unknown: 0 };
+  steps.forEach(({ differs }, step) => {
+    const seen = hooks.some((_, hook) => values.n_differ[hook * steps.length + step] > 0);
+    if (seen || differs === true) found.differ += 1;
+    else if (differs === false) found.equal += 1;
+    else found.unknown += 1;
+  });
+  return found;
+}
+
 /**
- * The finding: how many steps differ, and where they do first – of all hooks that were captured, whether or not they are shown.
- * Where some operations were not captured, what differs first among the others is what is *seen* first.
+ * The finding: how many steps differ – in any compared hook, shown or not – and where they do first. Where some operations were not
+ * captured, what differs first among the others is what is *seen* first.
  */
 export function differenceTitle(map: LayerMap, { nan, infinite }: MapTally): string {
+  if (map.hooks.length === 0) return 'No captured hook matches';
   const grid = mapGrid(map, 'all');
-  const first = firstRows(map, grid);
+  const seen = firstRows(map, grid).filter((row) => row >= 0);
   const steps = map.steps.length;
-  const differing = first.filter((row) => row >= 0);
+  const { differ, unknown } = countSteps(map);
   const odd =
     nan > 0
       ? `NaN in ${formatCounted(nan, 'cell')}. `
       : infinite > 0
         ? `Inf in ${formatCounted(infinite, 'cell')}. `
         : '';
-  if (differing.length === 0) return `${odd}Bit-equal in all ${formatCounted(steps, 'step')}`;
-  const counts = new Map<number, number>();
-  for (const row of differing) counts.set(row, (counts.get(row) ?? 0) + 1);
-  const [row, most] = [...counts].reduce((best, entry) => (entry[1] > best[1] ? entry : best));
-  const where = `${isComplete(map) ? 'first' : 'seen first'} in ${rowName(grid, row)}`;
-  if (steps === 1) return `${odd}The step differs, ${where}`;
+  if (differ === 0)
+    return unknown === 0
+      ? `${odd}Bit-equal in all ${formatCounted(steps, 'step')}`
+      : `${odd}No captured row differs in ${formatCounted(steps, 'step')}`;
   const all =
-    differing.length === steps
-      ? `All ${formatCounted(steps, 'step')} differ`
-      : `${formatCount(differing.length)} of ${formatCounted(steps, 'step')} ${differing.length === 1 ? 'differs' : 'differ'}`;
-  if (most === differing.length) return `${odd}${all}, ${most === 1 ? '' : 'each '}${where}`;
+    steps === 1
+      ? 'The step differs'
+      : differ === steps
+        ? `All ${formatCounted(steps, 'step')} differ`
+        : `${formatCount(differ)} of ${formatCounted(steps, 'step')} ${differ === 1 ? 'differs' : 'differ'}`;
+  if (seen.length === 0) return `${odd}${all}, in none of the rows captured at more than one step`;
+  const counts = new Map<number, number>();
+  for (const row of seen) counts.set(row, (counts.get(row) ?? 0) + 1);
+  const [row, most] = [...counts].reduce((best, entry) => (entry[1] > best[1] ? entry : best));
+  const complete = isComplete(map) && !map.cut && seen.length === differ;
+  const where = `${complete ? 'first' : 'seen first'} in ${rowName(grid, row)}`;
+  if (most === differ) return `${odd}${all}, ${most === 1 ? '' : 'each '}${where}`;
   return `${odd}${all}, most often ${where} (${formatCount(most)})`;
 }
 

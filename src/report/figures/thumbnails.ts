@@ -6,9 +6,10 @@ import { cellStates } from '../data/layer-map.ts';
 import { formatCount } from '../terminal/numbers.ts';
 import { type Figure, type FigureOptions, frame } from './frame.ts';
 import { mapBody } from './map-body.ts';
-import { firstDifference, firstRows, gridCell, hookLabel, mapGrid, type RowSelection } from './map-grid.ts';
+import { firstDifference, gridCell, hookLabel, mapGrid, type RowSelection } from './map-grid.ts';
 import { mapLegend } from './map-legend.ts';
 import { colorScale, type Measure } from './map-measure.ts';
+import { countSteps } from './map-words.ts';
 import { shownName } from './plot.ts';
 import { escapeXml, round, text } from './svg.ts';
 import type { Palette } from './theme.ts';
@@ -30,14 +31,14 @@ export function thumbnailFigure(maps: readonly LayerMap[], options: ThumbnailOpt
   const { rows = 'main', measure = 'u' } = options;
   const names = shortNames(maps.map(({ condition }) => condition));
   const named = maps.map((map) => ({ map, name: shownName(names.get(map.condition.condition) ?? '') }));
-  const counts = named.map(({ map, name }) => ({ name, ...stepsThatDiffer(map) }));
+  const counts = named.map(({ map, name }) => ({ name, ...countSteps(map), steps: map.steps.length }));
   const shared = shownName(sharedName(maps.map(({ condition }) => condition)));
   const scales = maps.map((map) => colorScale(map, measure));
   // u is each condition's own.
   const scaleName = measure === 'u' ? 'relative L2 in u, each condition’s own roundoff' : scales[0].name;
   const texts = {
     title: titleOf(counts),
-    subtitle: `${shared === '' ? '' : `${shared}: `}${scaleName}; operations run downwards, decode steps to the right, the same scale in all.`,
+    subtitle: `${shared === '' ? '' : `${shared}, `}${promptsOf(maps)}: ${scaleName}; operations run downwards, decode steps to the right, the same scale in all.`,
     shows: counts.map(({ name, differ, steps }) => `${name}: ${differ} of ${steps} steps differ`).join('; '),
   };
   return frame(texts, options, (palette, width) => {
@@ -56,6 +57,13 @@ export function thumbnailFigure(maps: readonly LayerMap[], options: ThumbnailOpt
   });
 }
 
+/** `prompt 15`, or that models have prompts of their own. */
+function promptsOf(maps: readonly LayerMap[]): string {
+  const [first] = maps;
+  const alike = maps.every(({ prompt }) => prompt === first.prompt);
+  return alike ? `one prompt, ${first.promptIndex ?? shownName(first.prompt, 16)}` : 'one prompt of each model';
+}
+
 function panel(
   map: LayerMap,
   name: string,
@@ -66,8 +74,12 @@ function panel(
   const grid = mapGrid(map, rows);
   const scale = colorScale(map, measure);
   const first = firstDifference(map);
-  const { differ, steps } = stepsThatDiffer(map);
-  const where = first ? `first: step ${map.steps[first.step].step}, ${hookLabel(map.hooks[first.hook])}` : 'bit-equal';
+  const { differ, equal, unknown } = countSteps(map);
+  const where = first
+    ? `first: step ${map.steps[first.step].step}, ${hookLabel(map.hooks[first.hook])}`
+    : differ === 0 && unknown === 0
+      ? 'bit-equal'
+      : 'no captured row differs';
   const most = Math.max(8, Math.floor(width / 6.4));
   const parts = [
     text(0, 11, shownName(name, most), theme.ink, 'font-size="12" font-weight="620"'),
@@ -75,7 +87,7 @@ function panel(
     text(
       0,
       bodyHeight + 48,
-      `${formatCount(steps - differ)} / ${formatCount(steps)} steps exactly 0`,
+      `${formatCount(equal)} / ${formatCount(map.steps.length)} steps exactly 0`,
       theme.ink3,
       'font-size="12"',
     ),
@@ -92,18 +104,14 @@ function panel(
   return [...parts, ...mapBody(cells, place, scale, palette)];
 }
 
-function stepsThatDiffer(map: LayerMap): { differ: number; steps: number } {
-  const differ = firstRows(map, mapGrid(map, 'all')).reduce((sum, row) => sum + (row >= 0 ? 1 : 0), 0);
-  return { differ, steps: map.steps.length };
-}
-
-function titleOf(counts: readonly { name: string; differ: number; steps: number }[]): string {
+function titleOf(counts: readonly { name: string; differ: number; unknown: number; steps: number }[]): string {
   const of = ({ differ, steps }: { differ: number; steps: number }) =>
     differ === 0 || differ === steps
       ? `${differ === 0 ? 'none of' : 'all'} ${formatCount(steps)}`
       : `${formatCount(differ)} of ${formatCount(steps)}`;
   if (counts.length === 1) return `Steps that differ: ${of(counts[0])} under ${counts[0].name}`;
-  if (counts.every(({ differ }) => differ === 0)) return `Not one bit differs under any of ${counts.length} conditions`;
+  if (counts.every(({ differ, unknown }) => differ + unknown === 0))
+    return `Not one bit differs under any of ${counts.length} conditions`;
   if (counts.every(({ differ, steps }) => differ === steps))
     return `Every step differs under each of ${counts.length} conditions`;
   const [least, most] = [-1, 1].map((sign) =>

@@ -43,7 +43,8 @@ export function twoByTwoTitle({ cells, name }: TwoByTwoPanel, several: boolean):
   return `${where}Recomputed history removes ${history} of the difference, the prefill kernel ${kernel}`;
 }
 
-function recoveryText(cell: FactorCell | undefined): string {
+/** `0.80 [0.60–1]`; ∅ where there is nothing to recover. */
+export function recoveryText(cell: FactorCell | undefined): string {
   const found = cell?.recovery;
   if (!found) return '∅';
   const { value, lower, upper } = found;

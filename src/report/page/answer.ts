@@ -9,7 +9,7 @@ import type { FirstStep } from '../data/first-operation.ts';
 import type { RunGate } from '../data/gates.ts';
 import type { FactorCell, TwoByTwoData } from '../data/two-by-two.ts';
 import { hookLabel } from '../figures/map-grid.ts';
-import { twoByTwoTitle } from '../figures/two-by-two.ts';
+import { recoveryText, twoByTwoTitle } from '../figures/two-by-two.ts';
 import { formatCount, formatCounted, formatShare, formatValue } from '../terminal/numbers.ts';
 import { stepRate, textRate } from '../terminal/rates.ts';
 import { type Html, html } from './html.ts';
@@ -73,7 +73,7 @@ function groupOf({ model, precision, kernels }: RunCondition): string {
 }
 
 function verdictOf({ parted, flips, differing, logits }: Pooled): 'yes' | 'almost' | 'no' {
-  return parted + flips > 0 ? 'no' : (differing ?? logits) > 0 ? 'almost' : 'yes';
+  return parted + flips > 0 ? 'no' : differing + logits > 0 ? 'almost' : 'yes';
 }
 
 type Pooled = Omit<Comparison, 'condition'>;
@@ -89,7 +89,7 @@ function pool(all: readonly Comparison[]): Pooled {
     ...{ steps, prompts: sum((each) => each.prompts), texts: sum((each) => each.texts) },
     ...{ logits: sum((each) => each.logits), flips: sum((each) => each.flips), ties: sum((each) => each.ties) },
     parted: sum((each) => each.parted),
-    differing: all.some(({ differing }) => differing === null) ? null : sum(({ differing }) => differing ?? 0),
+    ...{ compared: sum((each) => each.compared), differing: sum((each) => each.differing) },
     widestFlip: widest.length === 0 ? null : Math.max(...widest),
     l2: mean(({ l2 }) => l2),
     kl: mean(({ kl }) => kl),
@@ -144,11 +144,20 @@ function headOf(verdict: 'yes' | 'almost' | 'no', whole: Pooled, { setting, plan
   const fault =
     planted > 0 ? ` ${planted === 1 ? 'A fault was' : `${planted} faults were`} planted in the cached arm.` : '';
   const steps = formatCounted(whole.steps, 'step');
-  if (verdict === 'yes') return `Yes. With the cache not one bit differs${under}, in ${steps}.${fault}`;
+  if (verdict === 'yes') {
+    if (whole.compared === whole.steps) return `Yes. With the cache not one bit differs${under}, in ${steps}.${fault}`;
+    const also = whole.compared > 0 ? `, nor any bit in the ${formatCount(whole.compared)} compared at every hook` : '';
+    return `Yes. With the cache no logit differs${under}, in ${steps}${also}.${fault}`;
+  }
   if (verdict === 'almost') {
-    const [differ, what] =
-      whole.differing === null ? [whole.logits, 'Logits differ'] : [whole.differing, 'Bits differ'];
-    return `Almost. ${what} in ${formatCount(differ)} of ${steps}${under}, and no token changes.${fault}`;
+    // Logits are compared in every step, hooks perhaps in some.
+    const bits = whole.compared === whole.steps || whole.logits === 0;
+    const of =
+      bits && whole.compared < whole.steps ? `the ${formatCount(whole.compared)} steps compared at every hook` : steps;
+    const differ = bits
+      ? `Bits differ in ${formatCount(whole.differing)}`
+      : `Logits differ in ${formatCount(whole.logits)}`;
+    return `Almost. ${differ} of ${of}${under}, and no token changes.${fault}`;
   }
   const parted =
     whole.parted > 0
@@ -159,19 +168,19 @@ function headOf(verdict: 'yes' | 'almost' | 'no', whole: Pooled, { setting, plan
 
 function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings, of: number): Html {
   const sentences: Html[] = [];
-  const differ = whole.differing ?? whole.logits;
+  const differ = whole.differing + whole.logits;
   if (whole.steps > 0 && differ > 0) {
-    const found =
-      differ === whole.steps
-        ? html`<b>Every step</b> differs in some bit`
-        : html`<b>${formatCount(differ)}</b> of ${formatCounted(whole.steps, 'step')} differ in some ${whole.differing === null ? 'logit' : 'bit'}`;
+    const found = [
+      ...(whole.compared > 0 ? [bitsThatDiffer(whole)] : []),
+      ...(whole.compared < whole.steps ? [logitsThatDiffer(whole)] : []),
+    ];
     const flips =
       whole.flips === 0
         ? html`none picks another token`
         : html`<b>${formatCount(whole.flips)}</b> ${whole.flips === 1 ? 'picks' : 'pick'} another token${margins(whole)}`;
-    sentences.push(html`${found}; ${flips}.`);
+    sentences.push(html`${found.map((part) => html`${part}; `)}${flips}.`);
   }
-  if (whole.steps > 0 && differ === 0)
+  if (whole.steps > 0 && differ === 0 && whole.compared === whole.steps)
     sentences.push(html`Every compared element of every step is equal, and so are all logits.`);
   const control = gates.filter(({ name }) => name === 'null');
   if (whole.steps > 0 && control.length > 0 && planted === 0 && control.every(({ status }) => status === 'passed')) {
@@ -192,25 +201,39 @@ function ledeOf(whole: Pooled, { gates, comparisons, planted }: Findings, of: nu
   return html`${sentences.map((sentence, i) => html`${i > 0 ? ' ' : ''}${sentence}`)}`;
 }
 
+function bitsThatDiffer({ compared, differing, steps }: Pooled): Html {
+  if (compared === steps && differing === steps) return html`<b>Every step</b> differs in some bit`;
+  const of =
+    compared === steps ? formatCounted(steps, 'step') : `the ${formatCounted(compared, 'step')} compared at every hook`;
+  return html`<b>${formatCount(differing)}</b> of ${of} differ in some bit`;
+}
+
+function logitsThatDiffer({ logits, steps }: Pooled): Html {
+  return html`<b>${formatCount(logits)}</b> of ${formatCounted(steps, 'step')} differ in some logit`;
+}
+
 function margins({ flips, ties, widestFlip }: Pooled): string {
   if (ties === flips) return flips === 1 ? ', on an exact tie' : ', all on an exact tie';
   const tied = ties > 0 ? `, ${formatCount(ties)} on an exact tie` : '';
   return `${tied}, the widest at a margin of ${formatValue(widestFlip ?? 0)}`;
 }
 
-function bits({ differing, logits, steps, l2, kl }: Pooled): Card {
-  const differ = differing ?? logits;
-  const answer =
-    differ === 0
-      ? 'Yes, always'
-      : differ === steps
-        ? 'No, never'
-        : `Not in ${formatShare(differ / Math.max(1, steps))}`;
-  const what = differing === null ? 'steps differ in a logit' : 'steps differ';
+function bits({ compared, differing, logits, steps, l2, kl }: Pooled): Card {
+  const [differ, of] = compared > 0 ? [differing, compared] : [logits, steps];
+  const share = differ === of ? 'No, never' : `Not in ${formatShare(differ / Math.max(1, of))}`;
+  const answer = differing + logits === 0 ? 'Yes, always' : differ === 0 ? 'Not the logits' : share;
   const means = l2 === null || kl === null ? '' : html`<br>mean L2 of logits ${formatValue(l2)}; KL ${formatValue(kl)}`;
+  const bitsOf = compared === steps ? 'steps differ' : 'steps compared at every hook differ';
+  const found = [
+    ...(compared > 0 ? [html`${formatCount(differing)} / ${formatCount(compared)} ${bitsOf}`] : []),
+    ...(compared < steps ? [html`${formatCount(logits)} / ${formatCount(steps)} differ in a logit`] : []),
+  ];
   return {
     ...{ question: 'Same bits?', answer: steps === 0 ? 'Not measured' : answer, figure: 'drift-map' },
-    evidence: html`${formatCount(differ)} / ${formatCount(steps)} ${what}${means}`,
+    evidence:
+      steps === 0
+        ? html`no step of given tokens`
+        : html`${found.map((part, i) => html`${i > 0 ? html`<br>` : ''}${part}`)}${means}`,
   };
 }
 
@@ -227,7 +250,7 @@ function tokens({ texts, parted, flips, steps }: Pooled): Card {
     steps === 0 ? '' : html`<br>${formatCount(flips)} / ${formatCount(steps)} steps, ${stepRate(flips, steps)}`;
   return {
     ...{ question: 'Same tokens?', answer, figure: 'survival' },
-    evidence: html`${texts === 0 ? 'no text' : html`texts ${textRate(parted, texts)}`}${ofSteps}`,
+    evidence: html`${texts === 0 ? 'no text' : html`texts ${formatCount(parted)}/${formatCount(texts)} ${textRate(parted, texts)}`}${ofSteps}`,
   };
 }
 
@@ -253,51 +276,62 @@ function start({ first, comparisons }: Findings): Card {
       : `the ${formatCounted(first.first, 'operation')} captured before it ${first.first === 1 ? 'is' : 'are'} equal`;
   return {
     ...{ ...card, answer: `${hookLabel(operation)}${first.first === 0 ? ' or before' : ''}` },
-    evidence: html`${whose(map.condition, comparisons)}<code>${operation.hook}</code>, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; ${before}`,
+    evidence: html`${whose(map.condition, comparisons)}<code>${operation.hook}</code>, prompt ${map.promptIndex ?? map.prompt}, step ${step}: ${formatCount(operation.differ)} of ${formatCounted(operation.elements, 'element')}; ${before}`,
   };
 }
 
-/** Of the 2×2: a factor that by itself brings back half of the distance and more carries it. */
+/**
+ * Of the 2×2: what is left when a factor is replaced. A factor carries it alone if replacing it removes half or more and replacing
+ * the other less than half, with both 95 % intervals on their side.
+ */
 function carrier({ twoByTwo, gates, planted, comparisons }: Findings): Card {
   const card = { question: 'What carries it?', figure: 'two-by-two' };
-  const panel = twoByTwo?.panels[0];
+  const panels = twoByTwo?.panels ?? [];
+  const moved = panels.find(({ cells }) => cells.some(({ distance }) => distance?.value !== 0));
+  const panel = moved ?? panels[0];
   if (!panel) {
     const control = gates.find(({ name }) => name === 'null');
-    if (control?.status !== 'passed' || planted > 0)
-      return { ...card, answer: 'Not measured', evidence: html`<code>kvlens patch MODEL two-by-two</code>` };
-    const evidence = html`in the uncached arm’s order ${control.measured}; history or kernel: <code>kvlens patch MODEL two-by-two</code>`;
-    return { ...card, answer: 'The order of sums', evidence };
+    const command = html`<code>kvlens patch MODEL two-by-two</code>`;
+    const gone = control?.status === 'passed' && planted === 0;
+    const evidence = gone
+      ? html`in the uncached arm’s order ${control.measured}; history or kernel: ${command}`
+      : command;
+    return { ...card, answer: 'Not measured', evidence };
   }
+  const at = comparisons.find(({ condition }) => condition.condition === panel.condition);
+  const of = at ? whose(at.condition, comparisons) : '';
   const cell = (history: FactorCell['history'], kernel: FactorCell['kernel']) =>
     panel.cells.find((each) => each.history === history && each.kernel === kernel);
-  const [both, history, kernel, neither] = [
-    ...[
-      cell('cached', 'decode'),
-      cell('cached', 'prefill'),
-      cell('recomputed', 'decode'),
-      cell('recomputed', 'prefill'),
-    ],
+  const [base, history, kernel, neither] = [
+    ...[cell('cached', 'decode'), cell('recomputed', 'decode'), cell('cached', 'prefill')],
+    cell('recomputed', 'prefill'),
   ];
-  if (!both || !history || !kernel || !neither || neither.exact < neither.cells)
-    return { ...card, answer: 'Not identified', evidence: html`with both replaced a difference is left` };
-  const distance = ({ distance: found }: FactorCell) => found?.value ?? null;
-  const [whole, alone, own] = [distance(both), distance(history), distance(kernel)];
-  const exact = html`neither: exactly 0 (${formatCount(neither.exact)} / ${formatCount(neither.cells)})`;
-  if (whole === null || alone === null || own === null)
-    return { ...card, answer: 'Not a number', evidence: html`distances are NaN or infinite` };
-  if (whole === 0) return { ...card, answer: 'Nothing to carry', evidence: exact };
-  const [byHistory, byKernel] = [alone / whole >= 0.5, own / whole >= 0.5];
-  const answer =
-    byHistory && byKernel
-      ? 'Either: history, kernel'
-      : byHistory
-        ? 'The history'
-        : byKernel
-          ? 'The kernel'
-          : 'Both together';
-  const values = html`history alone ${formatValue(alone)}, kernel alone ${formatValue(own)}, both ${formatValue(whole)}`;
-  const of = comparisons.find(({ condition }) => condition.condition === panel.condition);
-  return { ...card, answer, evidence: html`${of ? whose(of.condition, comparisons) : ''}${values};<br>${exact}` };
+  if (!base || !history || !kernel || !neither || neither.exact < neither.cells)
+    return { ...card, answer: 'Not identified', evidence: html`${of}with both replaced a difference is left` };
+  const exact = html`both replaced: exactly 0 (${formatCount(neither.exact)} / ${formatCount(neither.cells)})`;
+  if (!base.distance || !history.distance || !kernel.distance)
+    return { ...card, answer: 'Not a number', evidence: html`${of}distances are NaN or infinite` };
+  if (base.distance.value === 0)
+    return {
+      ...card,
+      answer: 'Nothing to carry',
+      evidence: html`${of}logits equal in ${formatCount(base.exact)} / ${formatCount(base.cells)} patched steps`,
+    };
+  const removed = html`recomputed history removes ${recoveryText(history)}, the prefill kernel ${recoveryText(kernel)}`;
+  return { ...card, answer: carrierOf(history, kernel), evidence: html`${of}${removed};<br>${exact}` };
+}
+
+/** Which side of a half each factor's recovery is on. */
+function carrierOf(history: FactorCell, kernel: FactorCell): string {
+  const side = ({ recovery }: FactorCell) => {
+    if (!recovery || recovery.lower === null || recovery.upper === null) return null;
+    return recovery.lower >= 0.5 ? 'most' : recovery.upper < 0.5 ? 'less' : null;
+  };
+  const [byHistory, byKernel] = [side(history), side(kernel)];
+  if (byHistory === null || byKernel === null) return 'Not settled';
+  if (byHistory === 'most' && byKernel === 'most') return 'Both, together';
+  if (byHistory === 'less' && byKernel === 'less') return 'Either suffices';
+  return byHistory === 'most' ? 'The history' : 'The kernel';
 }
 
 function right({ errors }: Pooled): Card {

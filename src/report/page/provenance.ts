@@ -1,6 +1,6 @@
 /** Where the numbers come from: the sentence that is never hidden, and the record at the end of the page. */
 import type { Provenance } from '../data/provenance.ts';
-import { formatCounted } from '../terminal/numbers.ts';
+import { formatCount, formatCounted } from '../terminal/numbers.ts';
 import { type Html, html } from './html.ts';
 import type { Report } from './report.ts';
 import { specimen } from './specimen.ts';
@@ -30,8 +30,21 @@ export function provenanceSection({ command, facts, rows }: Provenance, number: 
   const entry = (name: string, value: string) => html`<dt>${name}</dt><dd><bdi>${value}</bdi></dd>
 `;
   return html`<section id="provenance" aria-labelledby="provenance-title"><h2 id="provenance-title"><span class="number">${number}</span>Provenance</h2>
-<pre class="command">${command}</pre>
-<dl class="facts">${facts.map(({ name, value }) => entry(name, value))}${rows.map(({ file, rows: count }) => entry(file, `${count} rows`))}</dl>
+<pre class="command">${steady(command)}</pre>
+<dl class="facts">${facts.map(({ name, value }) => entry(name, value))}${rows.map(({ file, rows: count }) => entry(file, `${Number.isFinite(Number(count)) ? formatCount(Number(count)) : count} rows`))}</dl>
 ${specimen()}</section>
 `;
+}
+
+/** A command as it was typed; what would turn the direction of reading, or show nothing, is written out. */
+function steady(command: string): string {
+  return [...command]
+    .map((character) =>
+      character === '\n' || !/[\p{Control}\p{Format}]/u.test(character) ? character : codeOf(character),
+    )
+    .join('');
+}
+
+function codeOf(character: string): string {
+  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
 }

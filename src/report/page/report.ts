@@ -4,7 +4,7 @@ import { settingName } from '../../study/outcome/setting.ts';
 import { drawFigure, type FigureName, type FigureRequest } from '../catalogue.ts';
 import { type Comparison, comparisons } from '../data/comparison.ts';
 import type { RunCondition } from '../data/conditions.ts';
-import { firstOperationData } from '../data/first-operation.ts';
+import { earliestStep } from '../data/earliest.ts';
 import { type RunGate, readGates } from '../data/gates.ts';
 import { isMissing, type Missing } from '../data/missing.ts';
 import { type Provenance, readProvenance } from '../data/provenance.ts';
@@ -75,6 +75,10 @@ export async function reportOf(
   const [provenance, gates, compared] = [await readProvenance(run), await readGates(run), await comparisons(run)];
   const all = isMissing(compared) ? [] : compared;
   const answered = settingOfFocus(all, focus.condition);
+  const first = await earliestStep(
+    run,
+    answered.map(({ condition }) => condition),
+  );
   const shown = sections.filter(({ study }) => !study || provenance.kind === 'study');
   const count = shown.reduce((sum, { figures }) => sum + figures.length, 0);
   let done = 0;
@@ -85,18 +89,21 @@ export async function reportOf(
       progress(done++, count);
       // One condition has nothing beside it.
       if (name === 'thumbnails' && all.length === 1) continue;
-      figures.push(await pageFigure(run, name, width, focus));
+      // What breaks first is shown where it does, unless a prompt is asked for.
+      const start = name === 'first-operation' && focus.prompt === undefined && first !== null;
+      const own = start ? { ...focus, condition: first.map.condition.condition, prompt: first.map.prompt } : focus;
+      figures.push(await pageFigure(run, name, width, own));
     }
     drawn.push({ definition, figures });
   }
-  const [first, twoByTwo] = [await firstOperationData(run, focus), await twoByTwoData(run, focus)];
+  const twoByTwo = await twoByTwoData(run, focus);
   const conditions = all.map(({ condition }) => condition);
   const own = answered.map(({ condition }) => condition);
   const answer = answerOf({
     kind: provenance.kind,
     setting: conditions.length > own.length ? settingName(own[0]) : '',
     ...{ comparisons: answered, gates, planted: provenance.planted },
-    first: isMissing(first) ? null : first[0],
+    first,
     twoByTwo: isMissing(twoByTwo) ? null : twoByTwo,
   });
   const prompts = Math.max(0, ...all.map((each) => Math.max(each.prompts, each.texts)));

@@ -50,7 +50,7 @@ thead th{text-align:left;font-weight:500;font-size:12.5px;color:${ink3};border-b
 tbody th{text-align:left;font-weight:600;white-space:nowrap}tbody th,td{border-bottom:1px solid ${rule};padding:5px 14px 5px 0;vertical-align:top}
 details{margin:0 0 8px}summary{cursor:pointer;font-size:13px;padding:3px 0}details .scroll{margin:4px 0 14px}
 .command{white-space:pre-wrap;background:${panel};padding:9px 13px;margin:12px 0 14px}
-.facts{display:grid;grid-template-columns:170px minmax(0,1fr);gap:3px 14px;font-size:13px;margin:0 0 28px}.facts dt{color:${ink3}}.facts dd{margin:0;overflow-wrap:anywhere}
+.facts{display:grid;grid-template-columns:fit-content(22em) minmax(0,1fr);gap:3px 14px;font-size:13px;margin:0 0 28px}.facts dt{color:${ink3};overflow-wrap:anywhere}.facts dd{margin:0;overflow-wrap:anywhere}
 .not-evidence .figures{opacity:.45;filter:grayscale(1)}.not-evidence .title::before{content:'not evidence: ';color:${variable('bad')}}
 .keys{font-size:12.5px;color:${ink3};margin:6px 0 0}.keys kbd{font:inherit;font-weight:600;color:${ink2}}
 .cursor{position:absolute;pointer-events:none;outline:2px solid ${ink};box-shadow:0 0 0 3px ${background},inset 0 0 0 1px ${background}}
@@ -74,6 +74,9 @@ figure.whole .drawing{overflow-x:auto}figure.whole .drawing svg{max-width:none}
 .facts{grid-template-columns:minmax(0,1fr)}.facts dd{margin-bottom:6px}
 }
 @media print{
+:root,:root[data-theme=dark]{color-scheme:light}:root .kvl,:root .kvl-page,:root[data-theme=dark] .kvl,:root[data-theme=dark] .kvl-page{${themeVariables(themes.light)}}
+:root[data-theme=dark] .kvl-light{display:inline}:root[data-theme=dark] .kvl-dark{display:none}
+svg,.cursor,.kvl-candidates{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 @page{margin:14mm}
 .page{max-width:none;padding:0}body{font-size:10pt}
 #tools,#explorer,#status,.keys,.rows:not([open]){display:none}figure,tr,.card{break-inside:avoid}section{break-inside:auto}h2{break-after:avoid}

@@ -43,7 +43,7 @@ test('no compared hook is not the same as no difference', async () => {
     await compare([stepRow('c', 'p', 1, { differs: null, logits_n_differ: 2 })]),
     await compare([stepRow('c', 'p', 1)]),
   ];
-  expect(none).toMatchObject({ differing: null, logits: 1 });
+  expect(none).toMatchObject({ compared: 0, differing: 0, logits: 1 });
   expect(equal).toMatchObject({ differing: 0, logits: 0 });
 });
 
@@ -95,7 +95,7 @@ test('conditions come in the order of the run, one without a row with nothing in
     ['a', 0, 0],
     ['b', 1, 1],
   ]);
-  expect(found[0]).toMatchObject({ l2: null, kl: null, differing: null, widestFlip: null, errors: null, parted: 0 });
+  expect(found[0]).toMatchObject({ l2: null, kl: null, compared: 0, widestFlip: null, errors: null, parted: 0 });
 });
 
 test('without a table it says which, and what makes it', async () => {

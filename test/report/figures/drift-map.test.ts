@@ -284,7 +284,13 @@ describe('500 steps of 60 layers', () => {
         kind: 'resid_post',
         layer,
       })),
-      steps: Array.from({ length: steps }, (_, i) => ({ step: i + 1, position: i, next: null, flip: null })),
+      steps: Array.from({ length: steps }, (_, i) => ({
+        step: i + 1,
+        position: i,
+        next: null,
+        flip: null,
+        differs: null,
+      })),
       states: Uint8Array.from(relL2, (value) =>
         Number.isNaN(value) ? cellStates.nan : value === 0 ? cellStates.zero : cellStates.finite,
       ),

@@ -13,7 +13,17 @@ const condition = {
   ...{ padding: 0, coupling: 'keyed' },
 };
 const compared = (changes: Partial<Comparison> = {}): Comparison => ({
-  ...{ condition, steps: 1452, prompts: 40, differing: 0, logits: 0, flips: 0, ties: 0, widestFlip: null },
+  ...{
+    condition,
+    compared: changes.steps ?? 1452,
+    steps: 1452,
+    prompts: 40,
+    differing: 0,
+    logits: 0,
+    flips: 0,
+    ties: 0,
+    widestFlip: null,
+  },
   ...{ l2: 0, kl: 0, texts: 40, parted: 0, errors: null, ...changes },
 });
 const gate = (name: string, changes: Partial<RunGate> = {}): RunGate => ({
@@ -49,7 +59,23 @@ describe('the head', () => {
   test.each<[Answer['verdict'], Partial<Comparison>, string]>([
     ['yes', {}, 'Yes. With the cache not one bit differs, in 1,452 steps.'],
     ['almost', { differing: 740, logits: 61 }, 'Almost. Bits differ in 740 of 1,452 steps, and no token changes.'],
-    ['almost', { differing: null, logits: 61 }, 'Almost. Logits differ in 61 of 1,452 steps, and no token changes.'],
+    ['almost', { compared: 0, logits: 61 }, 'Almost. Logits differ in 61 of 1,452 steps, and no token changes.'],
+    [
+      'almost',
+      { compared: 9, differing: 8, logits: 61 },
+      'Almost. Logits differ in 61 of 1,452 steps, and no token changes.',
+    ],
+    [
+      'almost',
+      { compared: 9, differing: 8 },
+      'Almost. Bits differ in 8 of the 9 steps compared at every hook, and no token changes.',
+    ],
+    [
+      'yes',
+      { compared: 9 },
+      'Yes. With the cache no logit differs, in 1,452 steps, nor any bit in the 9 compared at every hook.',
+    ],
+    ['yes', { compared: 0 }, 'Yes. With the cache no logit differs, in 1,452 steps.'],
     ['no', { differing: 9, logits: 9, flips: 3, parted: 2 }, 'No. With the cache 2 of 40 texts come out different.'],
     ['no', { differing: 9, logits: 9, flips: 3 }, 'No. With the cache 3 of 1,452 steps pick another token.'],
     ['no', { parted: 1, texts: 1 }, 'No. With the cache 1 of 1 text comes out different.'],
@@ -83,9 +109,15 @@ describe('the head', () => {
   test('pools the conditions of a setting', () => {
     const two = answer({ comparisons: [compared({ differing: 2, logits: 1 }), compared({ steps: 48, differing: 3 })] });
     expect(two.head).toBe('Almost. Bits differ in 5 of 1,500 steps, and no token changes.');
-    // One condition without compared hooks: then of the others' bits nothing is said either.
-    const mixed = answer({ comparisons: [compared({ differing: 9, logits: 1 }), compared({ differing: null })] });
+    // One condition without compared hooks: bits are of the steps that were compared, logits of all.
+    const mixed = answer({ comparisons: [compared({ differing: 9, logits: 1 }), compared({ compared: 0 })] });
     expect(mixed.head).toBe('Almost. Logits differ in 1 of 2,904 steps, and no token changes.');
+    expect(card(mixed, 'Same bits?')).toContain(
+      '9 / 1,452 steps compared at every hook differ | 1 / 2,904 differ in a logit',
+    );
+    expect(seen(mixed.lede)).toMatch(
+      /^9 of the 1,452 steps compared at every hook differ in some bit; 1 of 2,904 steps differ in some logit; none/,
+    );
   });
 });
 
@@ -152,7 +184,7 @@ describe('the sentences', () => {
 
   test.each<[Partial<Comparison>, string]>([
     [{ differing: 5 }, '5 of 1,452 steps differ in some bit; none picks another token.'],
-    [{ differing: null, logits: 5 }, '5 of 1,452 steps differ in some logit; none picks another token.'],
+    [{ compared: 0, logits: 5 }, '5 of 1,452 steps differ in some logit; none picks another token.'],
     [
       { differing: 1452, flips: 1, widestFlip: 2 },
       'Every step differs in some bit; 1 picks another token, the widest at a margin of 2.0.',
@@ -215,8 +247,12 @@ describe('the cards', () => {
     ],
     [{ differing: 740 }, 'Not in 51 %: 740 / 1,452 steps differ | mean L2 of logits 0; KL 0'],
     [{ differing: 1, l2: Number.NaN }, 'Not in < 1 %: 1 / 1,452 steps differ | mean L2 of logits NaN; KL 0'],
-    [{ differing: null, logits: 7 }, 'Not in < 1 %: 7 / 1,452 steps differ in a logit | mean L2 of logits 0; KL 0'],
-    [{ steps: 0 }, 'Not measured: 0 / 0 steps differ'],
+    [{ compared: 0, logits: 7 }, 'Not in < 1 %: 7 / 1,452 differ in a logit | mean L2 of logits 0; KL 0'],
+    [
+      { compared: 4, logits: 7 },
+      'Not the logits: 0 / 4 steps compared at every hook differ | 7 / 1,452 differ in a logit | mean L2 of logits 0; KL 0',
+    ],
+    [{ steps: 0 }, 'Not measured: no step of given tokens'],
   ])('same bits: %j', (changes, said) => {
     expect(card(of(changes), 'Same bits?')).toBe(said);
   });
@@ -232,10 +268,13 @@ describe('the cards', () => {
   });
 
   test.each<[Partial<Comparison>, string]>([
-    [{}, 'Yes: texts [0–9 %] | 0 / 1,452 steps, < 0.21 % (3/n)'],
-    [{ parted: 10, flips: 11 }, '10 of 40 texts not: texts 25 % [14–40 %] | 11 / 1,452 steps, 0.76 % [0.42–1.35 %]'],
-    [{ flips: 1 }, 'Not all: texts [0–9 %] | 1 / 1,452 steps, 0.07 % [0.01–0.39 %]'],
-    [{ steps: 0 }, 'Yes: texts [0–9 %]'],
+    [{}, 'Yes: texts 0/40 [0–9 %] | 0 / 1,452 steps, < 0.21 % (3/n)'],
+    [
+      { parted: 10, flips: 11 },
+      '10 of 40 texts not: texts 10/40 25 % [14–40 %] | 11 / 1,452 steps, 0.76 % [0.42–1.35 %]',
+    ],
+    [{ flips: 1 }, 'Not all: texts 0/40 [0–9 %] | 1 / 1,452 steps, 0.07 % [0.01–0.39 %]'],
+    [{ steps: 0 }, 'Yes: texts 0/40 [0–9 %]'],
     [{ texts: 0 }, 'Yes: no text | 0 / 1,452 steps, < 0.21 % (3/n)'],
   ])('same tokens: %j', (changes, said) => {
     expect(card(of(changes), 'Same tokens?')).toBe(said);
@@ -261,7 +300,7 @@ describe('the cards', () => {
           [0, 1, 1],
         ]),
       ).toMatch(
-        /^L2 [^:]+: blocks\.2\.attn\.hook_attn_scores, step 2: 1 of 10 elements; the 1 operation captured before it is equal$/,
+        /^L2 [^:]+: blocks\.2\.attn\.hook_attn_scores, prompt 3, step 2: 1 of 10 elements; the 1 operation captured before it is equal$/,
       );
       expect(
         await start([
@@ -298,7 +337,8 @@ describe('the cards', () => {
   });
 
   describe('what carries it', () => {
-    const carries = async (distances: [both: number, history: number, kernel: number, neither: number]) => {
+    type Distances = [both: number, history: number, kernel: number, neither: number];
+    const carries = async (distances: Distances, others: Distances = distances) => {
       const cells = [
         ['cached', 'decode'],
         ['cached', 'prefill'],
@@ -307,7 +347,9 @@ describe('the cards', () => {
       ] as const;
       const base = distances[0];
       const patches = cells.flatMap(([history, kernel], i) =>
-        ['p', 'q'].map((prompt) => patchRow('c', prompt, history, kernel, { base, patched: distances[i] })),
+        ['p', 'q'].map((prompt) =>
+          patchRow('c', prompt, history, kernel, { base, patched: (prompt === 'p' ? distances : others)[i] }),
+        ),
       );
       const twoByTwo = present(await twoByTwoData(tablesOfRows({ conditions: [conditionRow('c')], patches })));
       return card(answer({ twoByTwo }), 'What carries it?');
@@ -315,35 +357,39 @@ describe('the cards', () => {
 
     test.each<[string, [number, number, number, number], string]>([
       [
-        'the history alone brings half of it',
-        [4, 2, 1.9, 0],
-        'The history: history alone 2.0, kernel alone 1.9, both 4.0; | neither: exactly 0 (2 / 2)',
+        'the history, where recomputing it alone removes half or more',
+        [4, 3, 1.9, 0],
+        'The history: recomputed history removes 0.53, the prefill kernel 0.25; | both replaced: exactly 0 (2 / 2)',
       ],
       [
-        'the kernel alone',
-        [4, 1.9, 2, 0],
-        'The kernel: history alone 1.9, kernel alone 2.0, both 4.0; | neither: exactly 0 (2 / 2)',
+        'the kernel',
+        [4, 1.9, 3, 0],
+        'The kernel: recomputed history removes 0.25, the prefill kernel 0.53; | both replaced: exactly 0 (2 / 2)',
       ],
       [
         'each by itself',
         [4, 3, 5, 0],
-        'Either: history, kernel: history alone 3.0, kernel alone 5.0, both 4.0; | neither: exactly 0 (2 / 2)',
+        'Either suffices: recomputed history removes −0.25, the prefill kernel 0.25; | both replaced: exactly 0 (2 / 2)',
       ],
       [
         'neither by itself',
         [4, 1, 1, 0],
-        'Both together: history alone 1.0, kernel alone 1.0, both 4.0; | neither: exactly 0 (2 / 2)',
+        'Both, together: recomputed history removes 0.75, the prefill kernel 0.75; | both replaced: exactly 0 (2 / 2)',
       ],
       ['something beside them', [4, 4, 0, 0.5], 'Not identified: with both replaced a difference is left'],
-      ['nothing', [0, 0, 0, 0], 'Nothing to carry: neither: exactly 0 (2 / 2)'],
+      ['nothing', [0, 0, 0, 0], 'Nothing to carry: logits equal in 2 / 2 patched steps'],
       ['what is no number', [4, Number.NaN, 1, 0], 'Not a number: distances are NaN or infinite'],
     ])('%s', async (_, distances, said) => {
       expect(await carries(distances)).toBe(said);
     });
 
-    test('without a 2×2 the control names the order of sums, and the command that tells more', () => {
+    test('is not settled where an interval holds a half', async () => {
+      expect(await carries([4, 3, 0, 0], [4, 3, 4, 0])).toMatch(/^Not settled: recomputed history removes 0\.50 \[/);
+    });
+
+    test('is not measured without a 2×2; the control is evidence, and the command that tells more is named', () => {
       expect(card(answer(), 'What carries it?')).toBe(
-        'The order of sums: in the uncached arm’s order 0 of 90 elements differ; history or kernel: kvlens patch MODEL two-by-two',
+        'Not measured: in the uncached arm’s order 0 of 90 elements differ; history or kernel: kvlens patch MODEL two-by-two',
       );
       for (const changes of [{ gates: [] }, { planted: 1 }, { gates: [broken('null', { class: 'identification' })] }])
         expect(card(answer(changes), 'What carries it?')).toBe('Not measured: kvlens patch MODEL two-by-two');
@@ -378,7 +424,7 @@ test('no sentence judges, and none writes 0 of what is not exactly 0', () => {
       kl: 1e-15,
       errors: { cached: 1e-12, uncached: 1 },
     }),
-    of({ differing: null, logits: 1452 }, { planted: 2, setting: 'bf16 · ort' }),
+    of({ compared: 0, logits: 1452 }, { planted: 2, setting: 'bf16 · ort' }),
     answer({ gates: [broken('canary')] }),
     answer({ comparisons: [] }),
   ];
