@@ -82,12 +82,12 @@ def read_gates(folder):
     return gates
 
 
-def read_run(folder):
+def read_run(folder, more=()):
     """The conditions of one run, each with its steps by prompt."""
     failed = [gate["name"] for gate in read_gates(folder) if gate["class"] == "harness" and not gate["passed"]]
     if failed:
         raise ValueError(f"{folder}: harness gates failed ({', '.join(failed)}), so that no number of it counts")
-    steps = read_table(folder, "steps", STEP_COLUMNS)
+    steps = read_table(folder, "steps", (*STEP_COLUMNS, *more))
     conditions = read_table(folder, "conditions", CONDITION_COLUMNS)
     found = []
     for condition in conditions.to_pylist():

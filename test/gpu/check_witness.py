@@ -15,16 +15,20 @@ from checks import Checks  # noqa: E402
 from compare import read_run, read_table  # noqa: E402
 
 
+# What a comparison of rates does not read.
+TOKENS = ("position", "token_uncached", "token_cached", "diverged_before", "margin_uncached", "margin_cached")
+
+
 def main():
     checks = Checks()
     folder, *others = sys.argv[1:]
-    witness = read_run(folder)
+    witness = read_run(folder, TOKENS)
     prompts = {row["prompt"]: row for row in read_table(folder, "prompts").to_pylist()}
     for other in others:
         theirs = {row["prompt"]: row for row in read_table(other, "prompts").to_pylist()}
         unlike = [name for name in theirs if prompts.get(name) != theirs[name]]
         checks.check(f"{len(theirs)} prompts have kvlens's text, tokens and gold answer", theirs and not unlike, str(unlike[:2]))
-        for run in read_run(other):
+        for run in read_run(other, TOKENS):
             same = [c for c in witness if all(c[key] == run[key] for key in ("model", "strategy", "seed"))]
             single = [c for c in same if c["precision"] in ("fp32", "fp32-sdpa")]
             checks.check(f"{run['condition']}: the witness ran it in float32", run["precision"] == "fp32" and single)

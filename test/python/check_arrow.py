@@ -28,6 +28,7 @@ TYPES = {
     "float64": pa.float64(),
     "bool": pa.bool_(),
     "int32 list": pa.list_(pa.field("item", pa.int32(), nullable=False)),
+    "float64 list": pa.list_(pa.field("item", pa.float64(), nullable=False)),
     "binary": pa.binary(),
 }
 ACTIVATION_COLUMNS = {
