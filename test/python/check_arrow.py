@@ -51,6 +51,7 @@ KEYS = {
     "steps": ["condition", "prompt", "protocol", "step"],
     "layers": ["condition", "prompt", "protocol", "step", "hook", "head"],
     "activations": ["condition", "prompt", "arm", "step", "position", "hook"],
+    "candidates": ["condition", "prompt", "step", "arm"],
 }
 TOLERANCE = 1e-12  # relative; columns and numpy sum in different orders
 
