@@ -69,8 +69,11 @@ export class Explorer {
       if (panel?.dataset.condition) void this.select({ condition: panel.dataset.condition });
     });
     const redraw = this.selection.condition !== undefined || this.selection.prompt !== undefined;
-    if (redraw) await this.redraw(this.whole ? null : ofPrompt);
-    else for (const figure of this.root.querySelectorAll<HTMLElement>('figure[data-figure]')) await this.attach(figure);
+    const redrawn = !redraw ? [] : this.whole ? null : ofPrompt;
+    await this.redraw(redrawn);
+    // What keeps the drawing that came with the page is made readable as it stands.
+    for (const figure of this.root.querySelectorAll<HTMLElement>('figure[data-figure]'))
+      if (redrawn !== null && !redrawn.some((name) => name === figure.id)) await this.attach(figure);
   }
 
   /** 1–9: the condition at that place among the thumbnails. */

@@ -125,6 +125,24 @@ describe.skipIf(chromiumPath === null)('the page', () => {
     expect(await facts(page)).toContain('step = 1,');
   });
 
+  test('a page that is opened again at its address has every figure readable, as before', async () => {
+    const readable = (page: Page) =>
+      page
+        .locator('figure[data-figure] details.rows')
+        .evaluateAll((tables) => tables.map((each) => each.closest('figure')?.id).sort());
+    const { page } = await openPage(address);
+    const before = await readable(page);
+    expect(before).toEqual(expect.arrayContaining(['inherited-added', 'margin-drift', 'oracle', 'survival']));
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('End');
+    expect(page.url()).toContain('prompt=');
+    const again = await openPage(page.url());
+    expect(await readable(again.page)).toEqual(before);
+    await again.page.locator('#margin-drift .drawing').focus();
+    await again.page.keyboard.press('ArrowRight');
+    expect(await facts(again.page, 'margin-drift')).toContain('margin');
+  });
+
   test('marks of other figures are read by pointer and by arrows, and show the cursor they share', async () => {
     const { page } = await openPage(address);
     await page.locator('#margin-drift .drawing').focus();
