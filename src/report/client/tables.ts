@@ -36,7 +36,7 @@ export function mapTable(map: LayerMap, step: number | undefined): Html {
 /** What the marks of a drawing say of themselves. */
 export function marksTable(drawing: HTMLElement): Html {
   const marks = [...drawing.querySelectorAll<SVGElement>(markSelector)];
-  const used = Object.keys(markNames).filter((name) => marks.some(({ dataset }) => name in dataset));
+  const used = [...new Set(marks.flatMap(({ dataset }) => Object.keys(dataset)))].filter((name) => name in markNames);
   const rows = marks.map(({ dataset }) => used.map((name) => dataset[name] ?? ''));
   return table(
     used.map((name) => markNames[name]),

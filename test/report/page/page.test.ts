@@ -487,6 +487,27 @@ describe.skipIf(chromiumPath === null)('what a figure shows', () => {
     expect(problems).toEqual([]);
   });
 
+  test.each([
+    ['two-by-two', 'two-by-two', ['distance', 'recovery R', 'patches.arrow: condition = ', 'history = cached']],
+    ['two-by-two', 'recovery', ['steps after', 'recovery R', 'patches.arrow: condition = ', 'horizon = 0']],
+    ['study', 'verdict-table', ['claim', 'verdict', 'verdicts.json: claim = C1, part = overall']],
+  ])('of the run %s, %s is read by pointer, by keys and as a table, with the row to query', async (run, name, said) => {
+    const path = join(temporaryFolder(), 'report.html');
+    await writeReport(openRunFolder(`notebooks/runs/${run}`), path);
+    const { page, problems } = await openPage(pathToFileURL(path).href);
+    const marks = page.locator(`#${name} .drawing svg rect[pointer-events=all]`);
+    await page.locator(`#${name} .drawing`).focus();
+    await page.keyboard.press('Home');
+    const first = await facts(page, name);
+    for (const words of said) expect(first).toContain(words);
+    await page.keyboard.press('Escape');
+    await marks.first().hover();
+    expect(await facts(page, name)).toBe(first);
+    await page.locator(`#${name} details.rows summary`).click();
+    await expect.poll(() => page.locator(`#${name} details.rows tbody tr`).count()).toBe(await marks.count());
+    expect(problems).toEqual([]);
+  });
+
   test('of a map without a step or a row is that there is none, and no key of it is an error', async () => {
     const { page, problems } = await openPage(address);
     await page.fill('#explorer input[name=steps]', '900');
