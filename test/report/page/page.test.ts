@@ -178,6 +178,38 @@ describe.skipIf(chromiumPath === null)('the page', () => {
     expect(problems).toEqual([]);
   });
 
+  test('a filter that is no range says so and changes nothing; the choice of rows is what is drawn', async () => {
+    const { page, problems } = await openPage(address);
+    const subtitle = () => page.locator('#drift-map .subtitle').innerText();
+    const before = await subtitle();
+    const said = () => page.evaluate(`document.querySelector('#explorer input[name=steps]').validationMessage`);
+    for (const [text, words] of [
+      ['garbage', 'write 3–8'],
+      ['8-3', '8 is larger than 3'],
+    ] as const) {
+      await page.fill('#explorer input[name=steps]', text);
+      await page.press('#explorer input[name=steps]', 'Enter');
+      await expect.poll(said).toContain(words);
+      expect(await subtitle()).toBe(before);
+    }
+    await page.fill('#explorer input[name=steps]', '3-8');
+    await page.press('#explorer input[name=steps]', 'Enter');
+    await expect.poll(subtitle).toContain('6 steps');
+    expect(await said()).toBe('');
+    const rows = () => page.locator('#explorer select[name=rows]').inputValue();
+    await page.fill('#explorer input[name=hooks]', 'logits');
+    await page.press('#explorer input[name=hooks]', 'Enter');
+    await expect.poll(subtitle).toContain('1 row');
+    expect(await rows()).toBe('all');
+    await page.fill('#explorer input[name=hooks]', '');
+    await page.press('#explorer input[name=hooks]', 'Enter');
+    await expect.poll(subtitle).not.toContain('1 row');
+    expect(await rows()).toBe('all');
+    await page.selectOption('#explorer select[name=rows]', 'main');
+    await expect.poll(subtitle).not.toContain('1 row');
+    expect(problems).toEqual([]);
+  });
+
   test('the theme changes by its button and is kept in the address', async () => {
     const { page } = await openPage(address);
     await page.click('#theme');
@@ -448,6 +480,28 @@ describe.skipIf(chromiumPath === null)('a served run', () => {
     expect(await page.locator('#explorer input[name=steps]').inputValue()).toBe('2');
     expect(await page.evaluate('location.hash')).toContain('condition=alpha');
     expect(problems).toEqual([]);
+  });
+
+  test('another condition keeps the cursor at its step and hook, and so does its address', async () => {
+    const { page } = await openPage(await serve(await severalRun()));
+    const subtitle = () => page.locator('#drift-map .subtitle').innerText();
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('End');
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('ArrowUp');
+    const [, step, hook] = /step = (\d+), hook = (\S+)/.exec(await facts(page)) ?? [];
+    expect([step, hook]).toEqual(['3', 'blocks.0.hook_resid_post']);
+    await page.keyboard.press('2');
+    await expect.poll(subtitle).toContain('bf16');
+    await expect.poll(() => facts(page)).toContain('condition = beta');
+    expect(await facts(page)).toContain(`step = ${step}, hook = ${hook}`);
+    expect(page.url()).toMatch(/step=3.*hook=blocks\.0\.hook_resid_post|hook=blocks\.0\.hook_resid_post.*step=3/);
+    await expect.poll(() => page.locator('.waiting').count()).toBe(0);
+    // A step that the new map has not is no place for a cursor.
+    await page.fill('#explorer input[name=steps]', '1');
+    await page.press('#explorer input[name=steps]', 'Enter');
+    await expect.poll(subtitle).toContain('1 step');
+    await expect.poll(() => page.url()).not.toContain('step=');
   });
 
   test('keys choose of the run that was opened last, not of the one before it', async () => {
