@@ -11,8 +11,12 @@ import type { DrawnFigure, DrawnSection, Report } from './report.ts';
 export function bodyHtml(report: Report): Html {
   const { answer, sections } = report;
   const valid = answer.verdict !== 'not-valid';
-  const drawn = sections.filter(({ figures }) => figures.some((each) => !isMissed(each)));
-  const missing = sections.filter((section) => !drawn.includes(section));
+  const split = (wanted: (figure: DrawnFigure) => boolean) =>
+    sections
+      .map(({ definition, figures }) => ({ definition, figures: figures.filter(wanted) }))
+      .filter(({ figures }) => figures.length > 0);
+  // What the run has is answered where it is asked; all that it has not is in one place.
+  const [drawn, missing] = [split((each) => !isMissed(each)), split(isMissed)];
   const numbered = [
     ...drawn.map((section, i) => sectionHtml(section, i + 1)),
     gatesSection(report.gates, drawn.length + 1),
@@ -22,7 +26,7 @@ export function bodyHtml(report: Report): Html {
   return html`<header class="bar"><b>kvlens</b><span>report · <code><bdi>${report.name}</bdi></code></span><span class="space"></span>${gatesChip(report.gates)}<span id="tools"></span></header>
 <main class="${valid ? 'valid' : 'not-evidence'}">
 <h1>${answer.head}</h1>
-<p class="lede">${answer.lede}</p>
+<p class="lede">${answer.lede}${report.gates.length === 0 ? html` <b>No gates:</b> nothing vouches for these numbers.` : ''}</p>
 ${answer.cards.length === 0 ? '' : html`<nav class="cards" aria-label="Answers">${answer.cards.map(cardHtml)}</nav>`}
 <p class="scope">${scopeOf(report)}</p>
 <div id="explorer" hidden></div>
@@ -37,11 +41,9 @@ function cardHtml({ question, answer, evidence, figure }: Card): Html {
 
 function sectionHtml({ definition, figures }: DrawnSection, number: number): Html {
   const { id, question, about } = definition;
-  // What the run has comes first; what it has not is a line each.
-  const ordered = [...figures.filter((each) => !isMissed(each)), ...figures.filter(isMissed)];
   return html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title"><span class="number">${number}</span>${question}</h2>
 <p class="about">${about}</p>
-<div class="figures">${ordered.map((drawn) => figureHtml(drawn))}</div></section>
+<div class="figures">${figures.map(figureHtml)}</div></section>
 `;
 }
 
@@ -49,7 +51,7 @@ function isMissed({ figure }: DrawnFigure): boolean {
   return figure !== null && isMissing(figure);
 }
 
-/** Questions that the run has no rows for, and the commands that would answer them. */
+/** By question what the run has no rows for, and the commands that would answer it. */
 function missingSection(sections: readonly DrawnSection[], number: number): Html {
   return html`<section id="missing" aria-labelledby="missing-title"><h2 id="missing-title"><span class="number">${number}</span>What this run does not answer</h2>
 ${sections.map(({ definition, figures }) => html`<h3>${definition.question}</h3><div class="figures">${figures.map(figureHtml)}</div>`)}</section>
