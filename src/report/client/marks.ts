@@ -22,13 +22,14 @@ export const markNames: Readonly<Record<string, string>> = {
   ...{ claim: 'claim', about: 'about', setting: 'setting', verdict: 'verdict' },
   ...{ patch: 'patch', spec: 'spec', history: 'history', kernel: 'kernel', head: 'head', horizon: 'steps after' },
   ...{ distance: 'distance', recovery: 'recovery R', low: '95 % from', high: '95 % to' },
+  ...{ identical: 'share identical', diverged: 'texts that part', texts: 'texts' },
   ...{ exact: 'exactly 0', forced: 'by construction', n: 'patched steps', prompts: 'prompts' },
 };
 /** What is a name or a count, and read as it is written. */
 const words = new Set([
   ...['condition', 'prompt', 'step', 'hook', 'layer', 'part', 'steps', 'flips', 'orders'],
   ...['claim', 'about', 'setting', 'verdict', 'patch', 'spec', 'history', 'kernel', 'head', 'horizon'],
-  ...['exact', 'forced', 'n', 'prompts'],
+  ...['exact', 'forced', 'n', 'prompts', 'diverged', 'texts'],
 ]);
 
 /** The rows that a mark stands for: a file of the run, and which of the mark's attributes are columns there. */
@@ -112,8 +113,14 @@ function facts(mark: SVGElement, figure: string | undefined): string {
     const text = words.has(name) || !Number.isFinite(Number(value)) ? value : shortAndExact(Number(value));
     return [html`<div><span>${markNames[name]}</span> <b><bdi>${text}</bdi></b></div>`];
   });
+  const said = textsOf(mark).map((line) => html`<div><bdi>${line}</bdi></div>`);
   const query = queryOf(figure, mark);
-  return html`${found}${query === null ? '' : html`<div class="query"><code>${query}</code></div>`}`.toString();
+  return html`${found}${said}${query === null ? '' : html`<div class="query"><code>${query}</code></div>`}`.toString();
+}
+
+/** What a mark that is a drawing of its own says in it. */
+export function textsOf(mark: SVGElement): string[] {
+  return [...mark.querySelectorAll('text')].map(({ textContent }) => textContent);
 }
 
 /** `5.4e-4 (0.00053921…)`: as the page writes it, and every digit where there are more. */

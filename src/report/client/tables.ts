@@ -1,7 +1,7 @@
 /** A figure's rows as a table, made when the reader opens it. */
 import { cellStates, type LayerMap, mapColumns } from '../data/layer-map.ts';
 import { type Html, html } from '../page/html.ts';
-import { markNames, markSelector } from './marks.ts';
+import { markNames, markSelector, textsOf } from './marks.ts';
 
 /** More rows than these are for the Arrow files. */
 const mostRows = 500;
@@ -37,11 +37,12 @@ export function mapTable(map: LayerMap, step: number | undefined): Html {
 export function marksTable(drawing: HTMLElement): Html {
   const marks = [...drawing.querySelectorAll<SVGElement>(markSelector)];
   const used = [...new Set(marks.flatMap(({ dataset }) => Object.keys(dataset)))].filter((name) => name in markNames);
-  const rows = marks.map(({ dataset }) => used.map((name) => dataset[name] ?? ''));
-  return table(
-    used.map((name) => markNames[name]),
-    rows,
-  );
+  const said = marks.some((mark) => textsOf(mark).length > 0) ? ['shows'] : [];
+  const rows = marks.map((mark) => [
+    ...used.map((name) => mark.dataset[name] ?? ''),
+    ...said.map(() => textsOf(mark).join('; ')),
+  ]);
+  return table([...used.map((name) => markNames[name]), ...said], rows);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): Html {

@@ -475,6 +475,10 @@ describe.skipIf(chromiumPath === null)('a served run', () => {
     await expect.poll(() => page.locator('.waiting').count()).toBe(0);
     await page.locator('#thumbnails .thumbnail[data-condition=alpha]').click();
     await expect.poll(title).toContain('fp16');
+    // The keyboard reads of each what stands in it.
+    await page.locator('#thumbnails .drawing').focus();
+    await page.keyboard.press('End');
+    expect(await facts(page, 'thumbnails')).toMatch(/condition beta\s[\s\S]*\d+ \/ 4 steps exactly 0/);
     // A digit in a field is a digit.
     await page.locator('#explorer input[name=steps]').press('2');
     expect(await page.locator('#explorer input[name=steps]').inputValue()).toBe('2');
