@@ -68,7 +68,7 @@ export function figureHtml({ name, width, figure, content }: DrawnFigure): Html 
     return html`<figure id="${name}" class="whole missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
 `;
   }
-  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${trustedMarkup(figure.svg)}</div><div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
+  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${trustedMarkup(figure.svg)}</div>${figure.caption === undefined ? '' : html`<p class="caption">${figure.caption}</p>`}<div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
 `;
 }
 

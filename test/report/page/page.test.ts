@@ -292,6 +292,21 @@ describe.skipIf(chromiumPath === null)('the page', () => {
     expect(await page.locator('#drift-map svg').isVisible()).toBe(true);
   });
 
+  test('on a narrow screen the caption of the map is whole, and what scrolls says so', async () => {
+    const hint = `getComputedStyle(document.querySelector('#drift-map .subtitle'), '::after').content`;
+    const { page } = await openPage(address, { width: 420 });
+    const caption = page.locator('#drift-map .caption');
+    expect(await caption.innerText()).toMatch(/values are exactly 0\..*No NaN, no Inf\.$/);
+    const box = await caption.boundingBox();
+    expect((box?.x ?? 0) + (box?.width ?? 1e9)).toBeLessThanOrEqual(420);
+    expect(await page.locator('#drift-map svg text', { hasText: 'values are exactly 0' }).count()).toBe(0);
+    const scrolls = `(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.querySelector('#drift-map .drawing'))`;
+    expect(await page.evaluate(scrolls)).toBe(true);
+    expect(await page.evaluate(hint)).toContain('Scroll the drawing →');
+    const wide = await openPage(address, { width: 1280 });
+    expect(await wide.page.evaluate(hint)).toBe('none');
+  });
+
   test.each([420, 820, 1280])('at %i px nothing is wider than the window', async (width) => {
     const { page } = await openPage(address, { width });
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
