@@ -16,7 +16,7 @@ import { type Focus, figureWidths, pageFigure } from '../page/report.ts';
 import { sections } from '../page/sections.ts';
 import { MapCursor } from './map-cursor.ts';
 import { markSelector, readMarks } from './marks.ts';
-import { addTable, mapTable, marksTable } from './tables.ts';
+import { addTable, mapTable, marksTable, tokensTable } from './tables.ts';
 import { readTokens } from './token-reader.ts';
 import { promptsOf, rangeOf, toolsHtml } from './tools.ts';
 import { keepView, readView } from './view.ts';
@@ -167,8 +167,9 @@ export class Explorer {
       const { condition, prompt } = figure.querySelector<HTMLElement>('.kvl-flow')?.dataset ?? {};
       if (condition === undefined || prompt === undefined) return;
       const data = await tokenFlowData(this.run, { condition, prompt });
-      if (!isMissing(data)) readTokens(figure, data);
-      return;
+      if (isMissing(data)) return;
+      readTokens(figure, data);
+      return addTable(figure, () => tokensTable(data));
     }
     const drawing = figure.querySelector<HTMLElement>('.drawing');
     const readout = figure.querySelector<HTMLElement>('.readout');

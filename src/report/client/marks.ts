@@ -23,13 +23,15 @@ export const markNames: Readonly<Record<string, string>> = {
   ...{ patch: 'patch', spec: 'spec', history: 'history', kernel: 'kernel', head: 'head', horizon: 'steps after' },
   ...{ distance: 'distance', recovery: 'recovery R', low: '95 % from', high: '95 % to' },
   ...{ identical: 'share identical', diverged: 'texts that part', texts: 'texts' },
+  ...{ row: 'row', column: 'column', newRows: 'new rows', largest: 'largest rel. L2', position: 'at position' },
+  notNumbers: 'NaN or Inf',
   ...{ exact: 'exactly 0', forced: 'by construction', n: 'patched steps', prompts: 'prompts' },
 };
 /** What is a name or a count, and read as it is written. */
 const words = new Set([
   ...['condition', 'prompt', 'step', 'hook', 'layer', 'part', 'steps', 'flips', 'orders'],
   ...['claim', 'about', 'setting', 'verdict', 'patch', 'spec', 'history', 'kernel', 'head', 'horizon'],
-  ...['exact', 'forced', 'n', 'prompts', 'diverged', 'texts'],
+  ...['exact', 'forced', 'n', 'prompts', 'diverged', 'texts', 'row', 'column', 'newRows', 'position', 'notNumbers'],
 ]);
 
 /** The rows that a mark stands for: a file of the run, and which of the mark's attributes are columns there. */
@@ -45,6 +47,7 @@ const sources: Partial<Record<FigureName, { file: string; columns: readonly stri
     file: 'patches.arrow',
     columns: ['condition', 'spec', 'history', 'kernel', 'hook', 'layer', 'head', 'horizon'],
   },
+  'cache-map': { file: 'layers.arrow', columns: ['hook'] },
   oracle: { file: 'steps.arrow', columns: ['prompt'] },
 };
 

@@ -1,5 +1,7 @@
 /** A figure's rows as a table, made when the reader opens it. */
 import { cellStates, type LayerMap, mapColumns } from '../data/layer-map.ts';
+import { flowArms, type TokenFlow } from '../data/token-flow.ts';
+import { shownToken } from '../figures/token-flow-words.ts';
 import { type Html, html } from '../page/html.ts';
 import { markNames, markSelector, textsOf } from './marks.ts';
 
@@ -31,6 +33,14 @@ export function mapTable(map: LayerMap, step: number | undefined): Html {
     return [[hook, ...mapColumns.map((name) => String(map.values[name][index]))]];
   });
   return html`<p>Step ${map.steps[at].step}; another step: move the cursor, then open the table again.</p>${table(['hook', ...mapColumns], rows)}`;
+}
+
+/** Tokens of both texts: arm, step, id, text, and the step at which the other arm writes it again. */
+export function tokensTable({ arms }: TokenFlow): Html {
+  const rows = flowArms.flatMap((arm) =>
+    arms[arm].map(({ step, token, text, again }) => [arm, step, token, shownToken(text), again ?? ''].map(String)),
+  );
+  return table(['arm', 'step', 'token', 'text', 'again at'], rows);
 }
 
 /** What the marks of a drawing say of themselves. */

@@ -47,6 +47,9 @@ export function zeroStrip({ x, y, width, height }: Area): string {
   return `<rect x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}" fill="url(#kvl-zero)"/>`;
 }
 
+/** More marks than these are not read one by one: they would make a page slow and large. */
+export const mostReadable = 2000;
+
 /** An area over what is drawn that the pointer and the keyboard read. @param facts what it says of itself */
 export function readable(
   { x, y, width, height }: Area,

@@ -8,6 +8,7 @@ import {
   acrossGrid,
   bottomTicks,
   haloText,
+  mostReadable,
   precisionColor,
   readable,
   shownName,
@@ -136,11 +137,9 @@ function curvePath(
   return `<path d="M${round(x.at(0))} ${at(1)}${path}H${round(x.at(last))}" fill="none" stroke="${precisionColor(precision, theme)}" stroke-width="${weight}" stroke-linejoin="round" ${dataAttributes({ condition, diverged, texts })}/>`;
 }
 
-/** Steps that are read by themselves, at most; of more the curves alone are. */
-const mostSteps = 2000;
-
+/** The steps of the curves; of too many the curves alone are read. */
 function readableSteps(curves: readonly SurvivalCurve[], { x, y }: Scales): string[] {
-  if (curves.reduce((sum, { steps }) => sum + steps.length, 0) > mostSteps) return [];
+  if (curves.reduce((sum, { steps }) => sum + steps.length, 0) > mostReadable) return [];
   return curves.flatMap(({ condition, texts, steps }) =>
     steps.map(({ step, identical }) =>
       readable(

@@ -1,5 +1,6 @@
 /** The report as HTML: bar, answer, cards, scope, sections of figures, gates, provenance. Reading may stop at any depth. */
 import { isMissing } from '../data/missing.ts';
+import type { Figure } from '../figures/frame.ts';
 import { formatCounted } from '../terminal/numbers.ts';
 import type { Card } from './answer.ts';
 import { gatesChip, gatesSection } from './gates.ts';
@@ -68,8 +69,13 @@ export function figureHtml({ name, width, figure, content }: DrawnFigure): Html 
     return html`<figure id="${name}" class="whole missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
 `;
   }
-  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${trustedMarkup(figure.svg)}</div>${figure.caption === undefined ? '' : html`<p class="caption">${figure.caption}</p>`}<div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
+  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="${isRead(name, figure) ? 0 : -1}" role="group" aria-label="${figure.alternative}">${trustedMarkup(figure.svg)}</div>${figure.caption === undefined ? '' : html`<p class="caption">${figure.caption}</p>`}<div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
 `;
+}
+
+/** What has nothing to read is no stop of the tab key: the map has its cells, others have marks that say what they are. */
+function isRead(name: string, { svg, caption }: Figure): boolean {
+  return name === 'drift-map' ? caption !== undefined : /<\w+ [^<>]*\bdata-[a-z0-9-]+="/.test(svg);
 }
 
 const keys = html`<p class="keys">Hover reads a cell; click or <kbd>Enter</kbd> locks it; <kbd>arrows</kbd> move, <kbd>Home</kbd> and <kbd>End</kbd> go to the first and the last step, <kbd>F</kbd> to the next flip; <kbd>1</kbd>–<kbd>9</kbd> choose a condition; <kbd>Esc</kbd> frees.</p>`;

@@ -581,6 +581,46 @@ describe.skipIf(chromiumPath === null)('what a figure shows', () => {
     expect(problems).toEqual([]);
   });
 
+  test.each(['study', 'activations'])(
+    'of the run %s is read at each stop of the tab key, and at no other drawing',
+    async (run) => {
+      const path = join(temporaryFolder(), 'report.html');
+      await writeReport(openRunFolder(`notebooks/runs/${run}`), path);
+      const { page, problems } = await openPage(pathToFileURL(path).href);
+      const drawings = page.locator('figure[data-figure] .drawing');
+      const count = await drawings.count();
+      expect(count).toBeGreaterThan(3);
+      for (let i = 0; i < count; i++) {
+        const drawing = drawings.nth(i);
+        if ((await drawing.getAttribute('tabindex')) !== '0') {
+          expect(await drawing.locator('[data-condition], [data-step], [data-value]').count()).toBe(0);
+          continue;
+        }
+        await drawing.focus();
+        await page.keyboard.press('ArrowRight');
+        const read = await drawing.evaluate(
+          (element) => element.parentElement?.querySelector('.readout')?.textContent ?? '',
+        );
+        expect(read).not.toBe('');
+      }
+      expect(problems).toEqual([]);
+    },
+  );
+
+  test('of the texts is a table of their tokens', async () => {
+    const { page, problems } = await openPage(address);
+    const { arms } = present(await tokenFlowData(openRunFolder(drift)));
+    await page.locator('#token-flow details.rows summary').click();
+    const rows = page.locator('#token-flow details.rows tbody tr');
+    await expect.poll(() => rows.count()).toBe(arms.cached.length + arms.uncached.length);
+    const [first] = arms.uncached;
+    expect(await rows.first().locator('td').allInnerTexts()).toEqual([
+      ...['uncached', '0', String(first.token), shownToken(first.text)],
+      String(first.again ?? ''),
+    ]);
+    expect(problems).toEqual([]);
+  });
+
   test('of a map without a step or a row is that there is none, and no key of it is an error', async () => {
     const { page, problems } = await openPage(address);
     await page.fill('#explorer input[name=steps]', '900');
