@@ -127,7 +127,7 @@ export const results = {
     verdict: z
       .enum(['yes', 'almost', 'no', 'not-valid'])
       .nullable()
-      .describe('null with --figures, and where the run compares no step'),
+      .describe('not-valid: a gate failed (exit code 1); null with --figures, and where the run compares no step'),
     answer: z.string().nullable().describe('the sentence at the top of the page'),
     report: z.string().nullable().describe('the page that was written'),
     bytes: count.nullable().describe('its size'),

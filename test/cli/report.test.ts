@@ -42,8 +42,8 @@ function copyOf(name: string, as: string): string {
   cpSync(join('notebooks', 'runs', name), path, { recursive: true });
   return path;
 }
-const result = ({ stdout, code, stderr }: Finished) => {
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+const result = ({ stdout, code, stderr }: Finished, expected = 0) => {
+  expect({ code, stderr }).toEqual({ code: expected, stderr: '' });
   expect(stdout.trimEnd()).not.toContain('\n');
   return results.report.parse(JSON.parse(stdout));
 };
@@ -95,7 +95,7 @@ describe('the page', () => {
     });
   });
 
-  test('of a run whose harness failed is written, and says so', async () => {
+  test('of a run whose harness failed is written, says so, and fails (exit code 1)', async () => {
     const run = copyOf('drift', 'failed');
     const path = join(run, 'controls.json');
     const controls: { gates: { name: string; passed: boolean; status: string }[] } = JSON.parse(
@@ -104,7 +104,7 @@ describe('the page', () => {
     for (const gate of controls.gates)
       if (gate.name === 'canary') Object.assign(gate, { passed: false, status: 'failed' });
     writeFileSync(path, JSON.stringify(controls));
-    const found = result(await inProcess(['report', run, '--json', '--quiet']));
+    const found = result(await inProcess(['report', run, '--json', '--quiet']), 1);
     expect(found).toMatchObject({ verdict: 'not-valid', answer: expect.stringContaining('Gate canary failed') });
     expect(readFileSync(join(run, 'report.html'), 'utf8')).toContain('<main class="not-evidence">');
   });

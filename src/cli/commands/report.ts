@@ -1,6 +1,6 @@
 /** `kvlens report RUN`: the page of a run, its figures as files, or a server for the whole of it. */
 import { join } from 'node:path';
-import { exitCodes, UsageError } from '../../errors.ts';
+import { type ExitCode, exitCodes, UsageError } from '../../errors.ts';
 import { openRunFolder } from '../../report/data/run-folder.ts';
 import { documentHtml } from '../../report/page/document.ts';
 import { type Report, reportOf } from '../../report/page/report.ts';
@@ -64,18 +64,23 @@ export const reportCommand: CommandDefinition<'report'> = {
         const page = documentHtml(report, { script: clientScript(), excerpt: null });
         const url = await served(run, folder, page, port ?? 0, context);
         const result = { run: folder, ...answered(report), ...none, url };
-        return { result, text: renderReport(result, context.io), exitCode: exitCodes.ok };
+        return { result, text: renderReport(result, context.io), exitCode: exitCodeOf(report) };
       }
       const path = join(folder, 'report.html');
       const { report, bytes } = await writeReport(run, path, { progress: show });
       progress.end();
       const result = { run: folder, ...answered(report), ...none, report: path, bytes };
-      return { result, text: renderReport(result, context.io), exitCode: exitCodes.ok };
+      return { result, text: renderReport(result, context.io), exitCode: exitCodeOf(report) };
     } finally {
       progress.end();
     }
   },
 };
+
+/** What a failed gate voids fails here too, although the page is there. */
+function exitCodeOf({ answer }: Report): ExitCode {
+  return answer.verdict === 'not-valid' ? exitCodes.failed : exitCodes.ok;
+}
 
 function answered({ answer }: Report): { verdict: Report['answer']['verdict']; answer: string } {
   return { verdict: answer.verdict, answer: answer.head };

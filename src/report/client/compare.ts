@@ -57,13 +57,13 @@ async function addMap(place: Element, run: RunTables, selection: { prompt?: stri
       html`<p class="missing"><bdi>${run.name}</bdi>: ${map.missing} <code>${map.command}</code></p>`.toString();
     return;
   }
-  const { svg, geometry, title, subtitle, alternative } = driftMapFigure(map, {
+  const { svg, geometry, title, subtitle, alternative, caption } = driftMapFigure(map, {
     width: figureWidths.whole,
     framed: false,
   });
   const name: Html = html`<bdi>${run.name}</bdi>: ${title}`;
   figure.innerHTML =
-    html`<div class="title">${name}</div><div class="subtitle">${subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${alternative}">${trustedMarkup(svg)}</div><div class="readout" aria-live="polite"></div>`.toString();
+    html`<div class="title">${name}</div><div class="subtitle">${subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${alternative}">${trustedMarkup(svg)}</div><p class="caption">${caption ?? ''}</p><div class="readout" aria-live="polite"></div>`.toString();
   const [drawing, readout] = [
     figure.querySelector<HTMLElement>('.drawing'),
     figure.querySelector<HTMLElement>('.readout'),

@@ -3,24 +3,22 @@
  * this one, or beside it.
  */
 import type { FigureName } from '../catalogue.ts';
-import { Columns } from '../data/columns.ts';
-import { type RunCondition, readConditions, shortNames } from '../data/conditions.ts';
+import { type RunCondition, readConditions } from '../data/conditions.ts';
 import { driftMapData } from '../data/drift-map.ts';
 import { type MapPart, partOfMap } from '../data/map-part.ts';
 import { isMissing } from '../data/missing.ts';
-import { layerOwners } from '../data/owners.ts';
 import type { RunTables } from '../data/run-tables.ts';
 import { tokenFlowData } from '../data/token-flow.ts';
 import { driftMapFigure } from '../figures/drift-map.ts';
-import { shownName } from '../figures/plot.ts';
 import { figureHtml } from '../page/body.ts';
-import { type Html, html } from '../page/html.ts';
+import type { Html } from '../page/html.ts';
 import { type Focus, figureWidths, pageFigure } from '../page/report.ts';
 import { sections } from '../page/sections.ts';
 import { MapCursor } from './map-cursor.ts';
 import { markSelector, readMarks } from './marks.ts';
-import { addTable, mapTable, marksTable } from './tables.ts';
+import { addTable, mapTable, marksTable, tokensTable } from './tables.ts';
 import { readTokens } from './token-reader.ts';
+import { promptsOf, rangeOf, toolsHtml } from './tools.ts';
 import { keepView, readView } from './view.ts';
 
 /** Figures of one prompt: the rows that come with a page suffice for them. */
@@ -28,6 +26,11 @@ const ofPrompt: readonly FigureName[] = ['thumbnails', 'drift-map', 'first-opera
 
 interface Selection extends Focus {
   part: MapPart;
+}
+
+interface Cursor {
+  at: { prompt: string; step: number } | null;
+  hook: string | null;
 }
 
 export class Explorer {
@@ -39,6 +42,7 @@ export class Explorer {
   /** Counts what is asked for; the last of each figure, so that a late answer to an old question is dropped. */
   private asked = 0;
   private readonly latest = new Map<FigureName, number>();
+  private cursor: Cursor = { at: null, hook: null };
 
   constructor(run: RunTables, root: HTMLElement, whole: boolean) {
     this.run = run;
@@ -69,8 +73,11 @@ export class Explorer {
       if (panel?.dataset.condition) void this.select({ condition: panel.dataset.condition });
     });
     const redraw = this.selection.condition !== undefined || this.selection.prompt !== undefined;
-    if (redraw) await this.redraw(this.whole ? null : ofPrompt);
-    else for (const figure of this.root.querySelectorAll<HTMLElement>('figure[data-figure]')) await this.attach(figure);
+    const redrawn = !redraw ? [] : this.whole ? null : ofPrompt;
+    await this.redraw(redrawn);
+    // What keeps the drawing that came with the page is made readable as it stands.
+    for (const figure of this.root.querySelectorAll<HTMLElement>('figure[data-figure]'))
+      if (redrawn !== null && !redrawn.some((name) => name === figure.id)) await this.attach(figure);
   }
 
   /** 1–9: the condition at that place among the thumbnails. */
@@ -92,16 +99,26 @@ export class Explorer {
       this.selection.measure = value;
     if (name === 'median' && target instanceof HTMLInputElement) this.selection.rowMedian = target.checked;
     if (name === 'hooks') this.selection.part = { ...this.selection.part, hooks: value };
-    if (name === 'layers' || name === 'steps') this.selection.part = withRange(this.selection.part, name, value);
-    // Hooks that are asked for by name are shown, whatever the choice of rows.
+    if (name === 'layers' || name === 'steps') {
+      const range = rangeOf(name, value);
+      const bad = range !== null && 'problem' in range;
+      target.setCustomValidity(bad ? range.problem : '');
+      if (bad) return void target.reportValidity();
+      const { [name]: _, ...rest } = this.selection.part;
+      this.selection.part = range === null ? rest : { ...rest, [name]: range };
+    }
+    // Hooks that are asked for by name are shown, whatever the choice of rows; the choice says what is drawn.
     if (name === 'hooks' && value !== '') this.selection.rows = 'all';
+    const rows = document.querySelector<HTMLSelectElement>('#explorer select[name=rows]');
+    if (rows !== null && typeof this.selection.rows === 'string') rows.value = this.selection.rows;
     await this.redraw(['drift-map']);
   }
 
   private async select(change: { condition?: string; prompt?: string | undefined }): Promise<void> {
     const { prompt, ...rest } = { ...this.selection, ...change };
     this.selection = { ...rest, ...(prompt === undefined ? {} : { prompt }) };
-    keepView({ ...change, step: undefined, hook: undefined });
+    // The cursor stays, where the new map has its step.
+    keepView(change);
     const select = document.querySelector<HTMLSelectElement>('#explorer select[name=condition]');
     if (select && change.condition !== undefined) select.value = change.condition;
     await this.redraw(this.whole && change.condition !== undefined ? null : ofPrompt);
@@ -139,6 +156,7 @@ export class Explorer {
     if (!figure) return;
     old.replaceWith(figure);
     await this.attach(figure);
+    this.share(this.cursor.at, this.cursor.hook);
     if (hadFocus) figure.querySelector<HTMLElement>('.drawing')?.focus();
   }
 
@@ -149,8 +167,9 @@ export class Explorer {
       const { condition, prompt } = figure.querySelector<HTMLElement>('.kvl-flow')?.dataset ?? {};
       if (condition === undefined || prompt === undefined) return;
       const data = await tokenFlowData(this.run, { condition, prompt });
-      if (!isMissing(data)) readTokens(figure, data);
-      return;
+      if (isMissing(data)) return;
+      readTokens(figure, data);
+      return addTable(figure, () => tokensTable(data));
     }
     const drawing = figure.querySelector<HTMLElement>('.drawing');
     const readout = figure.querySelector<HTMLElement>('.readout');
@@ -174,7 +193,8 @@ export class Explorer {
   }
 
   /** One cursor for all figures: marks of the same prompt and step, and of the same hook, stand out. */
-  private share(at: { prompt: string; step: number } | null, hook: string | null): void {
+  private share(at: Cursor['at'], hook: Cursor['hook']): void {
+    this.cursor = { at, hook };
     for (const mark of this.root.querySelectorAll('svg .shared')) mark.classList.remove('shared');
     if (at === null) return;
     for (const mark of this.root.querySelectorAll<SVGElement>('svg [data-step]')) {
@@ -187,63 +207,8 @@ export class Explorer {
   }
 }
 
-/** `3–8` or `3`: a range of whole numbers; anything else is no limit. */
-function withRange(part: MapPart, name: 'layers' | 'steps', text: string): MapPart {
-  const found = /^\s*(\d+)\s*(?:[-–…]\s*(\d+)\s*)?$/.exec(text);
-  const { [name]: _, ...rest } = part;
-  return found ? { ...rest, [name]: [Number(found[1]), Number(found[2] ?? found[1])] } : rest;
-}
-
 /** What went wrong, where it went wrong. */
 export function say(place: HTMLElement, error: unknown): void {
   const readout = place.querySelector<HTMLElement>('.readout') ?? place;
   readout.textContent = error instanceof Error ? error.message : String(error);
-}
-
-/** Prompts with rows in layers.arrow, in the order of the run. */
-async function promptsOf(run: RunTables): Promise<{ prompt: string; index: number }[]> {
-  const drawn = new Set([...(await layerOwners(run)).values()].flatMap((prompts) => [...prompts.keys()]));
-  const found = new Map<string, number>();
-  for await (const batch of run.batches('prompts')) {
-    const columns = new Columns('prompts', batch);
-    const [prompt, index] = [columns.texts('prompt'), columns.required('index')];
-    for (let row = 0; row < batch.numRows; row++) if (drawn.has(prompt(row))) found.set(prompt(row), index(row));
-  }
-  return [...found].map(([prompt, index]) => ({ prompt, index })).sort((a, b) => a.index - b.index);
-}
-
-function toolsHtml(
-  conditions: readonly RunCondition[],
-  prompts: readonly { prompt: string; index: number }[],
-  { condition, prompt: chosen }: Selection,
-  whole: boolean,
-): Html {
-  const names = shortNames(conditions);
-  const option = (value: string, text: string, selected: boolean) =>
-    selected
-      ? html`<option value="${value}" selected>${text}</option>`
-      : html`<option value="${value}">${text}</option>`;
-  const choice = (label: string, name: string, options: readonly Html[]) =>
-    html`<label>${label} <select name="${name}">${options}</select></label>`;
-  const field = (label: string, name: string, hint: string) =>
-    html`<label>${label} <input name="${name}" placeholder="${hint}" size="${Math.max(6, hint.length)}" autocomplete="off" spellcheck="false"></label>`;
-  const note = whole
-    ? ''
-    : html`<p>The page brings the rows of ${prompts.length === 1 ? 'one prompt' : `${prompts.length} prompts`}. For all of them drop the run’s folder here, or <code>kvlens report RUN --serve</code>.</p>`;
-  return html`<fieldset><legend>Look closer</legend>
-${
-  conditions.length > 1
-    ? choice(
-        'condition',
-        'condition',
-        conditions.map((each) => option(each.condition, names.get(each.condition) ?? '', each.condition === condition)),
-      )
-    : ''
-}
-${choice('prompt', 'prompt', [option('', 'most steps differ', chosen === undefined), ...prompts.map(({ prompt, index }) => option(prompt, `${index} · ${shownName(prompt, 14)}`, prompt === chosen))])}
-${choice('rows', 'rows', [option('main', 'main', true), option('core', 'core hooks', false), option('resid_post', 'residual stream', false), option('all', 'all', false)])}
-${choice('colour', 'measure', [option('u', 'relative L2 in u', true), option('absolute', 'relative L2', false), option('ulp', 'largest ULP', false), option('bits', 'elements that differ', false)])}
-<label><input type="checkbox" name="median"> over the row’s median</label>
-${field('layers', 'layers', '0–5')}${field('steps', 'steps', '1–40')}${field('hooks', 'hooks', 'blocks.3.*')}
-${note}</fieldset>`;
 }

@@ -117,6 +117,7 @@ export class MapCursor {
     const column = columns.findIndex(({ first, last }) => step >= first && step <= last);
     const row = rows.findIndex(({ hooks }) => hook !== undefined && hooks.includes(hook));
     if (column >= 0 && rows.length > 0) this.lock({ row: row < 0 ? rows.length - 1 : row, column });
+    else this.moveTo(null);
   }
 
   private moveTo(cell: Cell | null): void {

@@ -2,6 +2,7 @@
  * Marks of the other figures: hover reads what a mark says of itself, a click locks it, arrows go from mark to mark. What a mark says
  * is in its data attributes.
  */
+import type { FigureName } from '../catalogue.ts';
 import { html } from '../page/html.ts';
 import { formatValue } from '../terminal/numbers.ts';
 
@@ -18,8 +19,46 @@ export const markNames: Readonly<Record<string, string>> = {
   },
   ...{ drift: 'max |Δ|', value: 'value', temperature: 'temperature', steps: 'steps', flips: 'flips', orders: 'orders' },
   ...{ cached: 'cached', uncached: 'uncached', elements: 'elements', differ: 'differ', relL2: 'rel. L2' },
+  ...{ claim: 'claim', about: 'about', setting: 'setting', verdict: 'verdict' },
+  ...{ patch: 'patch', spec: 'spec', history: 'history', kernel: 'kernel', head: 'head', horizon: 'steps after' },
+  ...{ distance: 'distance', recovery: 'recovery R', low: '95 % from', high: '95 % to' },
+  ...{ identical: 'share identical', diverged: 'texts that part', texts: 'texts' },
+  ...{ row: 'row', column: 'column', newRows: 'new rows', largest: 'largest rel. L2', position: 'at position' },
+  notNumbers: 'NaN or Inf',
+  ...{ exact: 'exactly 0', forced: 'by construction', n: 'patched steps', prompts: 'prompts' },
 };
-const words = new Set(['condition', 'prompt', 'step', 'hook', 'layer', 'part', 'part', 'steps', 'flips', 'orders']);
+/** What is a name or a count, and read as it is written. */
+const words = new Set([
+  ...['condition', 'prompt', 'step', 'hook', 'layer', 'part', 'steps', 'flips', 'orders'],
+  ...['claim', 'about', 'setting', 'verdict', 'patch', 'spec', 'history', 'kernel', 'head', 'horizon'],
+  ...['exact', 'forced', 'n', 'prompts', 'diverged', 'texts', 'row', 'column', 'newRows', 'position', 'notNumbers'],
+]);
+
+/** The rows that a mark stands for: a file of the run, and which of the mark's attributes are columns there. */
+const sources: Partial<Record<FigureName, { file: string; columns: readonly string[] }>> = {
+  'verdict-table': { file: 'verdicts.json', columns: ['claim', 'part'] },
+  accuracy: { file: 'answers.arrow', columns: ['condition'] },
+  'first-operation': { file: 'layers.arrow', columns: ['hook'] },
+  'margin-drift': { file: 'steps.arrow', columns: ['prompt', 'step'] },
+  survival: { file: 'steps.arrow', columns: ['condition'] },
+  temperature: { file: 'temperatures.arrow', columns: ['condition', 'temperature'] },
+  'two-by-two': { file: 'patches.arrow', columns: ['condition', 'spec', 'history', 'kernel', 'horizon'] },
+  recovery: {
+    file: 'patches.arrow',
+    columns: ['condition', 'spec', 'history', 'kernel', 'hook', 'layer', 'head', 'horizon'],
+  },
+  'cache-map': { file: 'layers.arrow', columns: ['hook'] },
+  oracle: { file: 'steps.arrow', columns: ['prompt'] },
+};
+
+/** `steps.arrow: prompt = p0, step = 3`; null where the mark names no row. */
+function queryOf(figure: string | undefined, { dataset }: SVGElement): string | null {
+  const found = Object.entries(sources).find(([name]) => name === figure)?.[1];
+  const columns = (found?.columns ?? []).filter((name) => dataset[name] !== undefined);
+  if (found === undefined || columns.length === 0) return null;
+  return `${found.file}: ${columns.map((name) => `${name} = ${dataset[name]}`).join(', ')}`;
+}
+
 export const markSelector = Object.keys(markNames)
   .map((name) => `svg [data-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}]`)
   .join(',');
@@ -37,7 +76,7 @@ export function readMarks(
     drawing.querySelector('svg .read')?.classList.remove('read');
     mark?.classList.add('read');
     readout.classList.toggle('locked', locked);
-    readout.innerHTML = mark === null ? '' : facts(mark);
+    readout.innerHTML = mark === null ? '' : facts(mark, drawing.closest<HTMLElement>('figure')?.dataset.figure);
     const { prompt, step } = mark?.dataset ?? {};
     onRead(prompt !== undefined && step !== undefined ? { prompt, step: Number(step) } : null);
   };
@@ -71,13 +110,20 @@ export function readMarks(
   });
 }
 
-function facts(mark: SVGElement): string {
+function facts(mark: SVGElement, figure: string | undefined): string {
   const found = Object.entries(mark.dataset).flatMap(([name, value]) => {
     if (value === undefined || !(name in markNames)) return [];
     const text = words.has(name) || !Number.isFinite(Number(value)) ? value : shortAndExact(Number(value));
     return [html`<div><span>${markNames[name]}</span> <b><bdi>${text}</bdi></b></div>`];
   });
-  return html`${found}`.toString();
+  const said = textsOf(mark).map((line) => html`<div><bdi>${line}</bdi></div>`);
+  const query = queryOf(figure, mark);
+  return html`${found}${said}${query === null ? '' : html`<div class="query"><code>${query}</code></div>`}`.toString();
+}
+
+/** What a mark that is a drawing of its own says in it. */
+export function textsOf(mark: SVGElement): string[] {
+  return [...mark.querySelectorAll('text')].map(({ textContent }) => textContent);
 }
 
 /** `5.4e-4 (0.00053921…)`: as the page writes it, and every digit where there are more. */

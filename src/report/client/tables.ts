@@ -1,7 +1,9 @@
 /** A figure's rows as a table, made when the reader opens it. */
 import { cellStates, type LayerMap, mapColumns } from '../data/layer-map.ts';
+import { flowArms, type TokenFlow } from '../data/token-flow.ts';
+import { shownToken } from '../figures/token-flow-words.ts';
 import { type Html, html } from '../page/html.ts';
-import { markNames, markSelector } from './marks.ts';
+import { markNames, markSelector, textsOf } from './marks.ts';
 
 /** More rows than these are for the Arrow files. */
 const mostRows = 500;
@@ -33,15 +35,24 @@ export function mapTable(map: LayerMap, step: number | undefined): Html {
   return html`<p>Step ${map.steps[at].step}; another step: move the cursor, then open the table again.</p>${table(['hook', ...mapColumns], rows)}`;
 }
 
+/** Tokens of both texts: arm, step, id, text, and the step at which the other arm writes it again. */
+export function tokensTable({ arms }: TokenFlow): Html {
+  const rows = flowArms.flatMap((arm) =>
+    arms[arm].map(({ step, token, text, again }) => [arm, step, token, shownToken(text), again ?? ''].map(String)),
+  );
+  return table(['arm', 'step', 'token', 'text', 'again at'], rows);
+}
+
 /** What the marks of a drawing say of themselves. */
 export function marksTable(drawing: HTMLElement): Html {
   const marks = [...drawing.querySelectorAll<SVGElement>(markSelector)];
-  const used = Object.keys(markNames).filter((name) => marks.some(({ dataset }) => name in dataset));
-  const rows = marks.map(({ dataset }) => used.map((name) => dataset[name] ?? ''));
-  return table(
-    used.map((name) => markNames[name]),
-    rows,
-  );
+  const used = [...new Set(marks.flatMap(({ dataset }) => Object.keys(dataset)))].filter((name) => name in markNames);
+  const said = marks.some((mark) => textsOf(mark).length > 0) ? ['shows'] : [];
+  const rows = marks.map((mark) => [
+    ...used.map((name) => mark.dataset[name] ?? ''),
+    ...said.map(() => textsOf(mark).join('; ')),
+  ]);
+  return table([...used.map((name) => markNames[name]), ...said], rows);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): Html {

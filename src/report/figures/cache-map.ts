@@ -11,7 +11,7 @@ import { mapBody } from './map-body.ts';
 import { gridCell } from './map-grid.ts';
 import { mapLegend } from './map-legend.ts';
 import { driftColorScale, roundoffText, typeName } from './map-measure.ts';
-import { haloText, shownName, textWidth } from './plot.ts';
+import { haloText, mostReadable, readable, shownName, textWidth } from './plot.ts';
 import { round, text } from './svg.ts';
 import type { Palette } from './theme.ts';
 
@@ -60,7 +60,9 @@ export function cacheMapFigure(
       const drawn = panel(map, map[kind], { x, y, width: panelWidth, name: kind === 'keys' ? 'K' : 'V' }, palette);
       bottom = Math.max(bottom, y + drawn.height);
       placed[kind] = drawn.geometry;
-      return drawn.parts;
+      // A file and a notebook have no readout.
+      const read = options.framed === false ? readableRows(map, kind, drawn.geometry) : [];
+      return [...drawn.parts, ...read];
     });
     return { height: bottom, parts: [...legend.parts, ...parts] };
   });
@@ -147,6 +149,31 @@ function panel(
     ),
   ];
   return { height: bottom + 24 - y, parts, geometry };
+}
+
+/** Of each row how many of the new ones are equal, and where the largest difference is. */
+function readableRows(map: CacheMap, kind: 'keys' | 'values', { x, rowHeight, rows, ...geometry }: MapGeometry) {
+  const { positions, promptLength } = map;
+  const { states, drift, ...panel } = map[kind];
+  if (rows.length > mostReadable / 2) return [];
+  return panel.rows.map(({ layer, head }, row) => {
+    const at = (state: number) => own.filter((index) => states[index] === state).length;
+    const own = Array.from({ length: positions }, (_, i) => row * positions + i);
+    const finite = own.filter((index) => states[index] === cellStates.finite);
+    const most = finite.reduce<number | null>(
+      (top, index) => (top === null || drift[index] > drift[top] ? index : top),
+      null,
+    );
+    const odd = at(cellStates.nan) + at(cellStates.infinite);
+    const area = { x, y: rows[row].top, width: geometry.columns.length * geometry.cellWidth, height: rowHeight };
+    return readable(area, {
+      ...{ part: kind, hook: rows[row].hooks[0], layer, head },
+      ...{ exact: at(cellStates.zero), newRows: positions - at(cellStates.notCaptured) },
+      largest: most === null ? null : drift[most],
+      position: most === null ? null : promptLength + most - row * positions,
+      notNumbers: odd === 0 ? null : odd,
+    });
+  });
 }
 
 function bandLabels(

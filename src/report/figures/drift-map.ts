@@ -43,7 +43,7 @@ const groupGap = 3;
 
 /** Draw a map; of a map without any chosen row, a figure that says so. */
 export function driftMapFigure(map: LayerMap, options: DriftMapOptions = {}): Figure & { geometry: MapGeometry } {
-  const { rows: selection = 'main', measure = 'u', rowMedian = false } = options;
+  const { rows: selection = 'main', measure = 'u', rowMedian = false, framed = true } = options;
   const grid = mapGrid(map, selection);
   const plain = colorScale(map, measure);
   const finite = (index: number) => map.states[index] === cellStates.finite;
@@ -53,6 +53,7 @@ export function driftMapFigure(map: LayerMap, options: DriftMapOptions = {}): Fi
   const title = options.title ?? differenceTitle(map, counts);
   const subtitle = options.subtitle ?? `${mapName(map)}: ${scale.name}. ${drawn(map, grid)}`;
   const shows = `Map of ${formatCounted(map.steps.length, 'decode step')} across and ${formatCounted(grid.rows.length, 'row')} of operations down; ${zeroShare(counts)} exactly 0, ${formatCounted(flipsOf(map).length, 'token flip')}.`;
+  const caption = captionOf(grid, counts);
   let placed = mapLayout(grid, 0);
   // Drawn by the frame, which knows the width that is left.
   const figure = frame({ title, subtitle, shows }, options, (palette, width) => {
@@ -76,7 +77,7 @@ export function driftMapFigure(map: LayerMap, options: DriftMapOptions = {}): Fi
     const bottom = placed.tops[placed.tops.length - 1] + layout.rowHeight;
     const cells = grid.rows.map((row) => grid.columns.map((column) => gridCell(map, row, column, scale.value)));
     const axis = axisParts(map, grid, placed, bottom, theme);
-    const notes = captionLines(grid, counts, width);
+    const notes = framed ? captionLines(caption, width) : [];
     return {
       height: bottom + axis.height + notes.length * 17 + 6,
       parts: [
@@ -90,7 +91,12 @@ export function driftMapFigure(map: LayerMap, options: DriftMapOptions = {}): Fi
       ],
     };
   });
-  return { ...figure, geometry: geometryOf(map, grid, placed, figure.origin) };
+  const drawnRows = grid.rows.length > 0 && grid.columns.length > 0;
+  return {
+    ...figure,
+    ...(framed || !drawnRows ? {} : { caption }),
+    geometry: geometryOf(map, grid, placed, figure.origin),
+  };
 }
 
 function mapLayout({ rows, columns, layersPerRow, stepsPerColumn }: MapGrid, width: number): MapLayout {
@@ -138,9 +144,8 @@ function drawn({ steps }: LayerMap, { rows }: MapGrid): string {
   return `Newest row, cached against uncached, teacher-forced; ${formatCounted(steps.length, 'step')}, ${formatCounted(rows.length, 'row')}, execution runs downwards.`;
 }
 
-/** What the cells do not say themselves, in lines that fit. */
-function captionLines(grid: MapGrid, counts: MapTally, width: number): string[] {
-  const { layersPerRow, stepsPerColumn } = grid;
+/** What the cells do not say themselves. */
+function captionOf({ layersPerRow, stepsPerColumn }: MapGrid, counts: MapTally): string {
   const shared = [
     ...(stepsPerColumn > 1 ? [`${stepsPerColumn} steps`] : []),
     ...(layersPerRow > 1 ? [`${layersPerRow} layers`] : []),
@@ -154,9 +159,14 @@ function captionLines(grid: MapGrid, counts: MapTally, width: number): string[] 
     `${formatCount(counts.zero)} of ${formatCount(counts.captured)} values are exactly 0.`,
     scaleNote(counts),
   ];
+  return sentences.join(' ');
+}
+
+/** The caption in lines that fit. */
+function captionLines(caption: string, width: number): string[] {
   const most = Math.floor(width / 5.9);
   const lines: string[] = [];
-  for (const word of sentences.join(' ').split(' ')) {
+  for (const word of caption.split(' ')) {
     const line = lines.at(-1);
     if (line === undefined || line.length + 1 + word.length > most) lines.push(word);
     else lines[lines.length - 1] = `${line} ${word}`;

@@ -16,6 +16,8 @@ export interface Figure {
   /** Where the body's (0, 0) lies, for what finds its way about in it. */
   origin: { x: number; y: number };
   svg: string;
+  /** The caption below the drawing, of a figure that is not framed: text on a page breaks where the window ends. */
+  caption?: string;
 }
 
 /** How a figure is drawn. */

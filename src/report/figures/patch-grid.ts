@@ -9,6 +9,7 @@ import { mapBody } from './map-body.ts';
 import type { GridCell } from './map-grid.ts';
 import { mapLegend } from './map-legend.ts';
 import { signedColorScale } from './map-measure.ts';
+import { mostReadable, readable } from './plot.ts';
 import { escapeXml, round, text } from './svg.ts';
 import type { Palette, Theme } from './theme.ts';
 
@@ -75,11 +76,17 @@ export function patchGridFigure(grid: PatchGrid, options: FigureOptions = {}): F
       palette,
     );
     const cell = (width - left - right) / columns.length;
+    // A file and a notebook have no readout.
+    const cells = panels.reduce((sum, { rows }) => sum + rows.length * columns.length, 0);
+    const read = options.framed === false && cells <= mostReadable;
     let y = legend.height + 24;
     const parts = panels.flatMap((panel) => {
       const top = y;
       y += panel.rows.length * cellHeight + panelGap;
-      return panelParts(panel, top, cell, grid, palette);
+      return [
+        ...panelParts(panel, top, cell, grid, palette),
+        ...(read ? readableCells(panel, top, cell, columns) : []),
+      ];
     });
     const bottom = y - panelGap;
     const longest = Math.max(...columns.map((column) => [...columnText(column)].length));
@@ -112,6 +119,20 @@ function panelParts(
     `<rect x="${left}" y="${top}" width="${round(columns.length * cell)}" height="${height}" fill="none" stroke="${theme.rule}"/>`,
     ...frames(columns, cell, top, height, theme.ink),
   ];
+}
+
+function readableCells({ title, rows, values }: GridPanel, top: number, cell: number, columns: readonly GridColumn[]) {
+  return values.flatMap((row, i) =>
+    row.map((value, j) =>
+      readable(
+        { x: left + j * cell, y: top + i * cellHeight, width: cell, height: cellHeight },
+        {
+          ...{ patch: title, row: rows[i], column: columnText(columns[j]) },
+          value: value ?? '∅ nothing changed, or nothing to recover',
+        },
+      ),
+    ),
+  );
 }
 
 /** A patch without effect has no value: hatched, as an exact 0 of other maps. */

@@ -1,6 +1,6 @@
 /** Pieces that plots share: axes, the strip of exact zeros, marks, and labels that keep clear of each other. */
 import type { Scale } from './scale.ts';
-import { round, text } from './svg.ts';
+import { dataAttributes, round, text } from './svg.ts';
 import type { Theme } from './theme.ts';
 
 /** The part of a plot that marks lie in. */
@@ -45,6 +45,19 @@ export function tickLabel(x: number, y: number, content: string, { ink2 }: Theme
 /** Where exact zeros are, beside a logarithmic axis. */
 export function zeroStrip({ x, y, width, height }: Area): string {
   return `<rect x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}" fill="url(#kvl-zero)"/>`;
+}
+
+/** More marks than these are not read one by one: they would make a page slow and large. */
+export const mostReadable = 2000;
+
+/** An area over what is drawn that the pointer and the keyboard read. @param facts what it says of itself */
+export function readable(
+  { x, y, width, height }: Area,
+  facts: Readonly<Record<string, string | number | null>>,
+  radius = 0,
+): string {
+  const corner = radius === 0 ? '' : ` rx="${round(radius)}"`;
+  return `<rect x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}"${corner} fill="none" pointer-events="all" ${dataAttributes(facts)}/>`;
 }
 
 /** Text that stays legible over lines and marks. */

@@ -8,6 +8,7 @@ import {
   type Area,
   acrossGrid,
   haloText,
+  readable,
   type Shape,
   shapePath,
   shownName,
@@ -108,7 +109,7 @@ const looks: Record<RecoverySeries['what'], { shape: Shape; color: (theme: Theme
 };
 
 function panelParts(
-  { name, series }: RecoveryPanel,
+  { condition, name, series }: RecoveryPanel,
   width: number,
   horizons: readonly number[],
   theme: Theme,
@@ -137,8 +138,29 @@ function panelParts(
       }),
     ),
     ...horizonTicks(horizons, x, plot, theme),
+    ...series.flatMap((each, i) =>
+      each.at.map((one) => {
+        const height = one.recovery === null ? emptyPlace(plot, i) : y.at(clamped(one.recovery.value));
+        const area = { x: x(one.horizon) - 7, y: height - 7, width: 14, height: 14 };
+        return readable(area, { condition, ...factsOf(each, one) }, 7);
+      }),
+    ),
     tickLabel(plot.x + plot.width, plot.y + plot.height + 36, 'steps after the patch →', theme, 'end'),
   ];
+}
+
+/** Height of what has no recovery, a line for each series. */
+const emptyPlace = (plot: Area, series: number) => plot.y + plot.height - 8 - series * 14;
+
+function factsOf(series: RecoverySeries, one: CellAt) {
+  const { name, spec, history, kernel, hook, layer, head } = series;
+  const { horizon, recovery, notFinite, byConstruction, cells, prompts } = one;
+  const nothing = notFinite > 0 ? 'not a number' : '∅ nothing to recover';
+  return {
+    ...{ patch: name, spec, history, kernel, hook, layer: layer < 0 ? null : layer, head, horizon },
+    ...{ recovery: recovery?.value ?? nothing, low: recovery?.lower ?? null, high: recovery?.upper ?? null },
+    ...{ forced: byConstruction > 0 ? byConstruction : null, n: cells, prompts },
+  };
 }
 
 /** Labels of horizons that do not touch. */
@@ -178,7 +200,7 @@ function seriesParts(
     const { horizon, recovery, notFinite } = one;
     const place = x(horizon);
     if (recovery === null) {
-      const below = plot.y + plot.height - 8 - index * 14;
+      const below = emptyPlace(plot, index);
       parts.push(
         notFinite > 0
           ? `<path d="${shapePath('cross', place, below, 4)}" stroke="${theme.bad}" stroke-width="1.8" fill="none"/>`

@@ -8,14 +8,16 @@ import {
   acrossGrid,
   bottomTicks,
   haloText,
+  mostReadable,
   precisionColor,
+  readable,
   shownName,
   spread,
   textWidth,
   tickLabel,
 } from './plot.ts';
 import { linear, type Scale } from './scale.ts';
-import { escapeXml, round } from './svg.ts';
+import { dataAttributes, round } from './svg.ts';
 import type { Theme } from './theme.ts';
 
 const plotHeight = 280;
@@ -52,6 +54,7 @@ export function survivalFigure(data: SurvivalData, options: FigureOptions = {}):
         ...bandParts(data, scales, theme),
         ...drawn.map(({ curve, focus }) => curvePath(curve, scales, theme, focus || curves.length === 1)),
         ...labelParts(labels, plot, scales.y, theme),
+        ...readableSteps(curves, scales),
         ...bottomTicks(
           plot.y + plot.height + 17,
           { ...scales.x, ticks: scales.x.ticks.filter(Number.isInteger) },
@@ -123,7 +126,7 @@ interface Scales {
 }
 
 function curvePath(
-  { condition, steps, last, precision }: SurvivalCurve,
+  { condition, steps, last, precision, diverged, texts }: SurvivalCurve,
   { x, y }: Scales,
   theme: Theme,
   focus: boolean,
@@ -131,7 +134,21 @@ function curvePath(
   const at = (value: number) => round(y.at(value));
   const path = steps.map(({ step, identical }) => `H${round(x.at(step))}V${at(identical)}`).join('');
   const weight = focus ? 2.4 : 1.5;
-  return `<path d="M${round(x.at(0))} ${at(1)}${path}H${round(x.at(last))}" fill="none" stroke="${precisionColor(precision, theme)}" stroke-width="${weight}" stroke-linejoin="round" data-condition="${escapeXml(condition)}"/>`;
+  return `<path d="M${round(x.at(0))} ${at(1)}${path}H${round(x.at(last))}" fill="none" stroke="${precisionColor(precision, theme)}" stroke-width="${weight}" stroke-linejoin="round" ${dataAttributes({ condition, diverged, texts })}/>`;
+}
+
+/** The steps of the curves; of too many the curves alone are read. */
+function readableSteps(curves: readonly SurvivalCurve[], { x, y }: Scales): string[] {
+  if (curves.reduce((sum, { steps }) => sum + steps.length, 0) > mostReadable) return [];
+  return curves.flatMap(({ condition, texts, steps }) =>
+    steps.map(({ step, identical }) =>
+      readable(
+        { x: x.at(step) - 5, y: y.at(identical) - 5, width: 10, height: 10 },
+        { condition, step, identical, texts },
+        5,
+      ),
+    ),
+  );
 }
 
 interface EndLabel {

@@ -3,7 +3,7 @@ import type { FactorCell, TwoByTwoData, TwoByTwoPanel } from '../data/two-by-two
 import { formatCount, formatCounted, formatValue } from '../terminal/numbers.ts';
 import { shown } from '../terminal/recovery.ts';
 import { type Figure, type FigureOptions, frame } from './frame.ts';
-import { haloText, shownName, textWidth } from './plot.ts';
+import { haloText, readable, shownName, textWidth } from './plot.ts';
 import { round, text } from './svg.ts';
 import type { Theme } from './theme.ts';
 
@@ -70,7 +70,7 @@ const words = {
   prefill: 'prefill kernel',
 };
 
-function panelParts({ cells, name }: TwoByTwoPanel, width: number, theme: Theme): string[] {
+function panelParts({ condition, spec, cells, name }: TwoByTwoPanel, width: number, theme: Theme): string[] {
   const most = Math.max(0, ...cells.map(({ distance }) => distance?.upper ?? distance?.value ?? 0));
   // Numbers stand right of the whiskers.
   const notes = cells.map(noteOf);
@@ -80,7 +80,24 @@ function panelParts({ cells, name }: TwoByTwoPanel, width: number, theme: Theme)
     text(0, 14, shownName(name, 48), theme.ink, 'font-size="12.5" font-weight="620"'),
     `<path d="M0.5 ${panelTop - 6}V${panelTop + 4 * rowHeight}" stroke="${theme.ink3}"/>`,
     ...cells.flatMap((cell, i) => rowParts(cell, notes[i], panelTop + i * rowHeight, scale, theme)),
+    ...cells.map((cell, i) =>
+      readable(
+        { x: 1, y: panelTop + i * rowHeight - 3, width: width - 2, height: rowHeight - 3 },
+        {
+          ...{ condition, spec, history: cell.history, kernel: cell.kernel, horizon: cell.horizon },
+          ...factsOf(cell),
+        },
+      ),
+    ),
   ];
+}
+
+function factsOf({ distance, recovery, notFinite, exact, cells, prompts }: FactorCell) {
+  const nothing = notFinite > 0 ? 'not a number' : '∅ nothing to recover';
+  return {
+    ...{ distance: distance?.value ?? 'not a number', low: distance?.lower ?? null, high: distance?.upper ?? null },
+    ...{ recovery: recovery?.value ?? nothing, exact, n: cells, prompts },
+  };
 }
 
 /** `0.081 (11/48 exactly 0)` */

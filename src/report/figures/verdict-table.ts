@@ -1,9 +1,9 @@
 /** The verdicts of a study as a table: claims down, settings across, each cell a glyph and a word. */
-import { claims } from '../claims.ts';
+import { claims, partQuestion } from '../claims.ts';
 import type { VerdictRow, VerdictTableData } from '../data/verdict-table.ts';
 import { formatCount, formatCounted } from '../terminal/numbers.ts';
 import { type Figure, type FigureOptions, frame } from './frame.ts';
-import { shownName, textWidth } from './plot.ts';
+import { readable, shownName, textWidth } from './plot.ts';
 import { round, text } from './svg.ts';
 import type { Theme } from './theme.ts';
 
@@ -46,6 +46,22 @@ export function verdictTableFigure(data: VerdictTableData, options: FigureOption
           ),
         ),
         ...rows.flatMap((row, i) => rowParts(row, rows[i - 1], tops[i], { left, column, width, words }, theme)),
+        ...rows.flatMap(({ claim, part, verdicts }, i) =>
+          verdicts.map((finding, at) =>
+            readable(
+              { x: left + at * column - 5, y: tops[i] + 1, width: column - 6, height: rowHeight - 2 },
+              {
+                ...{
+                  claim,
+                  part,
+                  about: partQuestion(claim, part) ?? claims[claim],
+                  setting: settings[at],
+                  verdict: finding ?? 'not judged',
+                },
+              },
+            ),
+          ),
+        ),
         ...(words ? [] : key(bottom + 22, theme)),
       ],
     };
@@ -68,9 +84,12 @@ function tableInWords({ settings, rows }: VerdictTableData): string {
   return `Table. ${lines.join('. ')}.`;
 }
 
-/** `C1 every text diverges`; of other parts their names. */
+/** `C1 every text diverges`; of other parts `a · flips`, or their names. */
 function rowName({ claim, part, headline }: VerdictRow): string {
-  return headline ? `${claim}  ${claims[claim]}` : `       ${shownName(part, 34)}`;
+  const question = partQuestion(claim, part);
+  return headline
+    ? `${claim}  ${claims[claim]}`
+    : `       ${shownName(question === null ? part : `${part} · ${question}`, 34)}`;
 }
 
 function fitted(content: string, width: number): string {

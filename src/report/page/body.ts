@@ -1,5 +1,6 @@
 /** The report as HTML: bar, answer, cards, scope, sections of figures, gates, provenance. Reading may stop at any depth. */
 import { isMissing } from '../data/missing.ts';
+import type { Figure } from '../figures/frame.ts';
 import { formatCounted } from '../terminal/numbers.ts';
 import type { Card } from './answer.ts';
 import { gatesChip, gatesSection } from './gates.ts';
@@ -11,8 +12,12 @@ import type { DrawnFigure, DrawnSection, Report } from './report.ts';
 export function bodyHtml(report: Report): Html {
   const { answer, sections } = report;
   const valid = answer.verdict !== 'not-valid';
-  const drawn = sections.filter(({ figures }) => figures.some((each) => !isMissed(each)));
-  const missing = sections.filter((section) => !drawn.includes(section));
+  const split = (wanted: (figure: DrawnFigure) => boolean) =>
+    sections
+      .map(({ definition, figures }) => ({ definition, figures: figures.filter(wanted) }))
+      .filter(({ figures }) => figures.length > 0);
+  // What the run has is answered where it is asked; all that it has not is in one place.
+  const [drawn, missing] = [split((each) => !isMissed(each)), split(isMissed)];
   const numbered = [
     ...drawn.map((section, i) => sectionHtml(section, i + 1)),
     gatesSection(report.gates, drawn.length + 1),
@@ -22,7 +27,7 @@ export function bodyHtml(report: Report): Html {
   return html`<header class="bar"><b>kvlens</b><span>report · <code><bdi>${report.name}</bdi></code></span><span class="space"></span>${gatesChip(report.gates)}<span id="tools"></span></header>
 <main class="${valid ? 'valid' : 'not-evidence'}">
 <h1>${answer.head}</h1>
-<p class="lede">${answer.lede}</p>
+<p class="lede">${answer.lede}${report.gates.length === 0 ? html` <b>No gates:</b> nothing vouches for these numbers.` : ''}</p>
 ${answer.cards.length === 0 ? '' : html`<nav class="cards" aria-label="Answers">${answer.cards.map(cardHtml)}</nav>`}
 <p class="scope">${scopeOf(report)}</p>
 <div id="explorer" hidden></div>
@@ -37,11 +42,9 @@ function cardHtml({ question, answer, evidence, figure }: Card): Html {
 
 function sectionHtml({ definition, figures }: DrawnSection, number: number): Html {
   const { id, question, about } = definition;
-  // What the run has comes first; what it has not is a line each.
-  const ordered = [...figures.filter((each) => !isMissed(each)), ...figures.filter(isMissed)];
   return html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title"><span class="number">${number}</span>${question}</h2>
 <p class="about">${about}</p>
-<div class="figures">${ordered.map((drawn) => figureHtml(drawn))}</div></section>
+<div class="figures">${figures.map(figureHtml)}</div></section>
 `;
 }
 
@@ -49,7 +52,7 @@ function isMissed({ figure }: DrawnFigure): boolean {
   return figure !== null && isMissing(figure);
 }
 
-/** Questions that the run has no rows for, and the commands that would answer them. */
+/** By question what the run has no rows for, and the commands that would answer it. */
 function missingSection(sections: readonly DrawnSection[], number: number): Html {
   return html`<section id="missing" aria-labelledby="missing-title"><h2 id="missing-title"><span class="number">${number}</span>What this run does not answer</h2>
 ${sections.map(({ definition, figures }) => html`<h3>${definition.question}</h3><div class="figures">${figures.map(figureHtml)}</div>`)}</section>
@@ -66,8 +69,13 @@ export function figureHtml({ name, width, figure, content }: DrawnFigure): Html 
     return html`<figure id="${name}" class="whole missing" data-figure="${name}"><div class="title">${titles[name] ?? name}</div><p>${figure.missing} <code>${figure.command}</code></p></figure>
 `;
   }
-  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="0" role="group" aria-label="${figure.alternative}">${trustedMarkup(figure.svg)}</div><div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
+  return html`<figure id="${name}" class="${width}" data-figure="${name}"><div class="title">${figure.title}</div><div class="subtitle">${figure.subtitle}</div><div class="drawing" tabindex="${isRead(name, figure) ? 0 : -1}" role="group" aria-label="${figure.alternative}">${trustedMarkup(figure.svg)}</div>${figure.caption === undefined ? '' : html`<p class="caption">${figure.caption}</p>`}<div class="readout" aria-live="polite"></div>${name === 'drift-map' ? keys : ''}</figure>
 `;
+}
+
+/** What has nothing to read is no stop of the tab key: the map has its cells, others have marks that say what they are. */
+function isRead(name: string, { svg, caption }: Figure): boolean {
+  return name === 'drift-map' ? caption !== undefined : /<\w+ [^<>]*\bdata-[a-z0-9-]+="/.test(svg);
 }
 
 const keys = html`<p class="keys">Hover reads a cell; click or <kbd>Enter</kbd> locks it; <kbd>arrows</kbd> move, <kbd>Home</kbd> and <kbd>End</kbd> go to the first and the last step, <kbd>F</kbd> to the next flip; <kbd>1</kbd>–<kbd>9</kbd> choose a condition; <kbd>Esc</kbd> frees.</p>`;

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { escapeXml } from '../figures/svg.ts';
 import { bodyHtml, pageTitle } from './body.ts';
+import { figureStyle } from './figure-style.ts';
 import type { Report } from './report.ts';
 import { pageStyle } from './style.ts';
 
@@ -36,7 +37,7 @@ export function documentHtml(report: Report, { script, excerpt }: DocumentParts)
     `<meta http-equiv="Content-Security-Policy" content="${escapeXml(policy)}">`,
     '<meta name="viewport" content="width=device-width,initial-scale=1">',
     `<title>${escapeXml(pageTitle(report))}</title>`,
-    `<style>${pageStyle()}</style>`,
+    `<style>${pageStyle()}${figureStyle}</style>`,
     `<script>${themeScript}</script>`,
     '</head>',
     '<body class="kvl-page">',

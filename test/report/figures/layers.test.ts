@@ -16,6 +16,7 @@ import { themes } from '../../../src/report/figures/theme.ts';
 import { thumbnailFigure } from '../../../src/report/figures/thumbnails.ts';
 import { ActivationWriter } from '../../../src/store/activation-writer.ts';
 import { mapRows, tablesOfRows } from '../tables-of-rows.ts';
+import { dataOf } from './marks.ts';
 
 const u = 2 ** -11;
 const light = { appearance: 'light' } as const;
@@ -256,6 +257,22 @@ describe('the K/V cache', () => {
     expect(ends[0]).toBeCloseTo(x - origin.x + 5 * cellWidth, 1);
     expect(svg.match(/0 by construction/g)).toHaveLength(2);
     expect(svg.match(new RegExp(`fill="${themes.light.bad}"[^>]*>[×∞]<`, 'g'))?.length).toBeGreaterThanOrEqual(2);
+  });
+
+  test('on a page each row says how much of it is equal, and where it differs most; a file has no such marks', async () => {
+    const map = present(await cacheMapData(runOf([named('a', 'ort', hooks)])));
+    const { svg, panels, origin } = cacheMapFigure(map, { ...light, framed: false });
+    const found = dataOf(svg, 'rect', 'data-new-rows');
+    expect(found.map((row) => [row['data-part'], row['data-layer'], row['data-exact'], row['data-new-rows']])).toEqual([
+      ['keys', '0', '2', '3'],
+      ['keys', '1', '1', '3'],
+      ['values', '0', '2', '2'],
+    ]);
+    expect(Number(found[0]['data-largest'])).toBe(u);
+    expect(found[0]['data-position']).toBe('6');
+    expect(found[1]['data-not-numbers']).toBe('2');
+    expect(Number(found[0].y)).toBeCloseTo(panels.keys.rows[0].top - origin.y, 1);
+    expect(dataOf(cacheMapFigure(map, light).svg, 'rect', 'data-new-rows')).toEqual([]);
   });
 
   test('is told by head where both arms’ activations were saved', async () => {

@@ -31,6 +31,15 @@ export function rects(svg: string, holding: string): { x: number; y: number; wid
     });
 }
 
+/** Attributes of the elements of a name that have this one, in the order they are drawn. */
+export function dataOf(svg: string, element: string, having: string): Record<string, string>[] {
+  return [...svg.matchAll(new RegExp(`<${element} [^>]*>`, 'g'))]
+    .map(([whole]) =>
+      Object.fromEntries([...whole.matchAll(/ ([\w-]+)="([^"]*)"/g)].map(([, name, value]) => [name, value])),
+    )
+    .filter((attributes) => having in attributes);
+}
+
 /** Contents of the texts, as a reader sees them. */
 export function texts(svg: string): string[] {
   return [...svg.matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map(([, content]) =>

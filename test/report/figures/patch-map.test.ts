@@ -5,7 +5,7 @@ import { patchMapData } from '../../../src/report/data/patch-map.ts';
 import { patchMapFigure } from '../../../src/report/figures/patch-map.ts';
 import type { Row } from '../../../src/store/schemas.ts';
 import { conditionRow, hostile, patchRow, present, runOf } from '../run-fixture.ts';
-import { expectSafe, texts } from './marks.ts';
+import { dataOf, expectSafe, texts } from './marks.ts';
 
 const conditions = [conditionRow('c')];
 
@@ -45,6 +45,17 @@ describe('patches of single layers', () => {
     expect(figure.title).toBe('Most recovers L1 cache_k, head 1: 0.90');
     expect(texts(figure.svg)).toEqual(expect.arrayContaining(['L0', 'L1', 'H0', 'H1', 'cache_k']));
     expectSafe(figure.svg);
+  });
+
+  test('on a page each cell says its layer, its column and its value', async () => {
+    const data = await read([cell(0, 1, 0.5, { head: 0 }), cell(1, 2, 3, { head: 0 }), cell(1, 2, 0.2, { head: 1 })]);
+    const found = dataOf(patchMapFigure(data, { framed: false }).svg, 'rect', 'data-column');
+    expect(found.map((each) => [each['data-row'], each['data-column'], each['data-value']])).toEqual([
+      ['L0', 'H0', '0.5'],
+      ['L0', 'H1', '∅ nothing changed, or nothing to recover'],
+      ['L1', 'H0', '-0.5'],
+      ['L1', 'H1', '0.9'],
+    ]);
   });
 
   test('where nothing was changed, or nothing is to recover, there is no number', async () => {

@@ -4,7 +4,7 @@ import { recoveryData } from '../../../src/report/data/recovery.ts';
 import { recoveryFigure } from '../../../src/report/figures/recovery.ts';
 import type { Row } from '../../../src/store/schemas.ts';
 import { conditionRow, hostile, patchRow, present, runOf } from '../run-fixture.ts';
-import { expectSafe, paths, texts } from './marks.ts';
+import { dataOf, expectSafe, paths, texts } from './marks.ts';
 
 const light = { appearance: 'light' } as const;
 const conditions = [conditionRow('c')];
@@ -73,6 +73,25 @@ describe('recovery after a patch', () => {
     const { figure } = await drawn([residual(0, 0.5), residual(1, 4)]);
     expect(texts(figure.svg)).toContain('−3.00');
     expectSafe(figure.svg);
+  });
+
+  test('each of its marks says what was patched, when, and what came of it', async () => {
+    const { figure } = await drawn([
+      residual(0, 0, { by_construction: true }),
+      residual(1, 0.25),
+      residual(5, 0, {}, 0),
+    ]);
+    const found = dataOf(figure.svg, 'rect', 'data-horizon');
+    expect(found.map((mark) => [mark['data-horizon'], mark['data-recovery'], mark['data-forced']])).toEqual([
+      ['0', '1', '1'],
+      ['1', '0.75', undefined],
+      ['5', '∅ nothing to recover', undefined],
+    ]);
+    expect(found[0]).toMatchObject({ 'data-patch': 'residual, all layers', 'data-spec': 'residual', 'data-n': '1' });
+    // Where it is read is where it is drawn.
+    const [ring] = paths(figure.svg, 'fill="#FDFDFB" stroke="#0B62A4"');
+    expect(Number(found[0].x) + 7).toBeCloseTo(ring.x + 4.5, 1);
+    expect(Number(found[0].y) + 7).toBeCloseTo(ring.y, 1);
   });
 
   test('names the factors, and leaves the unpatched arm out', async () => {

@@ -26,7 +26,7 @@ import {
   unit,
 } from '../../study/unit-fixture.ts';
 import { answerRow, conditionRow, hostile, present, runOf } from '../run-fixture.ts';
-import { expectSafe, paths, rects, texts } from './marks.ts';
+import { dataOf, expectSafe, paths, rects, texts } from './marks.ts';
 
 const light = { appearance: 'light' } as const;
 const manifest = { identity: { factors: { policies: Object.values(policies) } } };
@@ -275,7 +275,23 @@ describe('verdicts', () => {
     expect(title).toBe(
       `5 claims in 2 settings: ${count('supported')} supported, ${count('contradicted')} contradicted, ${count('not identifiable')} not identifiable`,
     );
+    const cells = dataOf(svg, 'rect', 'data-verdict');
+    expect(cells.map((cell) => cell['data-verdict'])).toEqual(all);
+    expect(cells.map((cell) => cell['data-setting'])).toEqual(data.rows.flatMap(() => data.settings));
     expectSafe(svg);
+  });
+
+  test('a part that is a letter says what it asks', async () => {
+    const found = texts(verdictTableFigure(present(await verdictTableData(study)), light).svg).map((each) =>
+      each.trim(),
+    );
+    expect(found).toEqual(
+      expect.arrayContaining([
+        ...['a · flips', 'b · orders of magnitude', 'c · order is necessary', 'd · narrow storage is necessary'],
+        ...['a · the residual patch fails', 'b · the cache is the carrier'],
+      ]),
+    );
+    expect(found.filter((each) => /^[a-z]$/.test(each))).toEqual([]);
   });
 
   test('many settings leave the glyphs and a key', async () => {

@@ -4,7 +4,7 @@ import { survivalData } from '../../../src/report/data/survival.ts';
 import { survivalFigure } from '../../../src/report/figures/survival.ts';
 import type { Row } from '../../../src/store/schemas.ts';
 import { answerRow, conditionRow, hostile, present, runOf, stepRow } from '../run-fixture.ts';
-import { expectSafe, paths, texts } from './marks.ts';
+import { dataOf, expectSafe, paths, texts } from './marks.ts';
 
 const light = { appearance: 'light' } as const;
 const end = 2;
@@ -113,6 +113,15 @@ describe('share of texts still identical', () => {
       expect(heights[i]).toBeCloseTo(bottom + identical * (top - bottom), 1);
     expect(texts(svg)).toContain('fp16 · ort  2/5');
     expectSafe(svg);
+  });
+
+  test('each step of the curve says when it is and what share is left', async () => {
+    const data = present(await survivalData(runOf({ conditions, answers: answers('c', five) })));
+    const found = dataOf(survivalFigure(data, light).svg, 'rect', 'data-identical');
+    expect(found.map((mark) => Number(mark['data-step']))).toEqual(byHand.map(({ step }) => step));
+    for (const [i, { identical }] of byHand.entries())
+      expect(Number(found[i]['data-identical'])).toBeCloseTo(identical, 12);
+    expect(found[0]).toMatchObject({ 'data-condition': 'c', 'data-texts': '5' });
   });
 
   test('has a band of shares, and before the first divergence the bound 1 − 0.05^(1/n)', async () => {

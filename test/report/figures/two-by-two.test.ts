@@ -4,7 +4,7 @@ import { twoByTwoData } from '../../../src/report/data/two-by-two.ts';
 import { twoByTwoFigure } from '../../../src/report/figures/two-by-two.ts';
 import type { Row } from '../../../src/store/schemas.ts';
 import { conditionRow, hostile, patchRow, present, runOf } from '../run-fixture.ts';
-import { expectSafe, rects, texts } from './marks.ts';
+import { dataOf, expectSafe, rects, texts } from './marks.ts';
 
 const light = { appearance: 'light' } as const;
 const conditions = [conditionRow('c')];
@@ -87,6 +87,21 @@ describe('the 2×2', () => {
       patchRow('c', 'a', 'cached', 'decode', off, { spec: 'residual', hook: 'blocks.*.hook_resid_post', layer: 2 }),
     ]);
     expect(data.panels[0].cells.map(({ distance }) => distance?.value)).toEqual([3, 3, 1, 0]);
+  });
+
+  test('each of its cells says what it is, its distance and interval, and how many steps are exactly 0', async () => {
+    const { figure } = await drawn(two);
+    const found = dataOf(figure.svg, 'rect', 'data-history');
+    expect(found.map((cell) => [cell['data-history'], cell['data-kernel'], Number(cell['data-distance'])])).toEqual([
+      ['cached', 'decode', 3],
+      ['cached', 'prefill', 3],
+      ['recomputed', 'decode', 1],
+      ['recomputed', 'prefill', 0],
+    ]);
+    expect(found[0]).toMatchObject({ 'data-low': '2', 'data-high': '4', 'data-exact': '0', 'data-n': '2' });
+    expect(found[3]).toMatchObject({ 'data-exact': '2', 'data-recovery': '1', 'data-condition': 'c' });
+    const broken = await drawn([...cells('c', 'a', 4, Number.NaN, 1), ...cells('c', 'b', 2, 3, 1)]);
+    expect(dataOf(broken.figure.svg, 'rect', 'data-history')[1]['data-distance']).toBe('not a number');
   });
 
   test('has a panel for each condition, the focus first, at most six', async () => {

@@ -209,19 +209,28 @@ describe('the gates', () => {
   });
 });
 
-test('what a figure has no rows for is one line with the command, behind what is drawn', () => {
+test('what a figure has no rows for is one line with the command, in a section of its own behind what is drawn', () => {
   const missing = { missing: 'No <patches>.', command: 'kvlens patch' };
   const made = String(figureHtml({ name: 'two-by-two', width: 'whole', figure: missing, content: null }));
   expect(made).toContain(
     '<div class="title">History × kernel</div><p>No &#60;patches&#62;. <code>kvlens patch</code></p>',
   );
   const page = String(bodyHtml(drift));
-  for (const section of page.split('<section ').slice(1)) {
-    const looks = [...section.matchAll(/<figure id="[^"]*" class="([^"]*)"/g)].map(([, look]) =>
-      look.includes('missing'),
-    );
-    expect(looks).toEqual([...looks].sort());
-  }
+  const sections = page.split('<section ').slice(1);
+  const last = sections.pop() ?? '';
+  expect(last).toMatch(/^id="missing"/);
+  for (const section of sections) expect(section).not.toMatch(/<figure [^>]*class="[^"]*missing/);
+  // Of a question that the run answers in part too.
+  expect(sections.some((section) => section.startsWith('id="text"'))).toBe(true);
+  expect(seen(/<h3>When does it reach the text\?<\/h3>.*/.exec(last)?.[0])).toContain('Predicted and observed flips');
+  const drawn = drift.sections.flatMap(({ figures }) => figures.map(({ name }) => name));
+  for (const name of drawn) expect(page.match(new RegExp(`<figure id="${name}"`, 'g'))).toHaveLength(1);
+});
+
+test('a run without gates says in its lede that nothing vouches for it', async () => {
+  const lede = (report: Report) => seen(/<p class="lede">.*<\/p>/.exec(String(bodyHtml(report)))?.[0]);
+  expect(lede(await reportOf(runOf(small(), { gates: [] })))).toMatch(/No gates: nothing vouches for these numbers\.$/);
+  expect(lede(await reportOf(runOf(small())))).not.toContain('No gates');
 });
 
 test('every link of the bar and the cards leads to something on the page', () => {

@@ -125,6 +125,24 @@ describe.skipIf(chromiumPath === null)('the page', () => {
     expect(await facts(page)).toContain('step = 1,');
   });
 
+  test('a page that is opened again at its address has every figure readable, as before', async () => {
+    const readable = (page: Page) =>
+      page
+        .locator('figure[data-figure] details.rows')
+        .evaluateAll((tables) => tables.map((each) => each.closest('figure')?.id).sort());
+    const { page } = await openPage(address);
+    const before = await readable(page);
+    expect(before).toEqual(expect.arrayContaining(['inherited-added', 'margin-drift', 'oracle', 'survival']));
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('End');
+    expect(page.url()).toContain('prompt=');
+    const again = await openPage(page.url());
+    expect(await readable(again.page)).toEqual(before);
+    await again.page.locator('#margin-drift .drawing').focus();
+    await again.page.keyboard.press('ArrowRight');
+    expect(await facts(again.page, 'margin-drift')).toContain('margin');
+  });
+
   test('marks of other figures are read by pointer and by arrows, and show the cursor they share', async () => {
     const { page } = await openPage(address);
     await page.locator('#margin-drift .drawing').focus();
@@ -157,6 +175,38 @@ describe.skipIf(chromiumPath === null)('the page', () => {
     await expect.poll(subtitle).toContain('share of elements whose bits differ');
     await page.locator('#drift-map details.rows summary').click();
     await expect.poll(() => page.locator('#drift-map details.rows tbody tr').count()).toBe(2);
+    expect(problems).toEqual([]);
+  });
+
+  test('a filter that is no range says so and changes nothing; the choice of rows is what is drawn', async () => {
+    const { page, problems } = await openPage(address);
+    const subtitle = () => page.locator('#drift-map .subtitle').innerText();
+    const before = await subtitle();
+    const said = () => page.evaluate(`document.querySelector('#explorer input[name=steps]').validationMessage`);
+    for (const [text, words] of [
+      ['garbage', 'write 3–8'],
+      ['8-3', '8 is larger than 3'],
+    ] as const) {
+      await page.fill('#explorer input[name=steps]', text);
+      await page.press('#explorer input[name=steps]', 'Enter');
+      await expect.poll(said).toContain(words);
+      expect(await subtitle()).toBe(before);
+    }
+    await page.fill('#explorer input[name=steps]', '3-8');
+    await page.press('#explorer input[name=steps]', 'Enter');
+    await expect.poll(subtitle).toContain('6 steps');
+    expect(await said()).toBe('');
+    const rows = () => page.locator('#explorer select[name=rows]').inputValue();
+    await page.fill('#explorer input[name=hooks]', 'logits');
+    await page.press('#explorer input[name=hooks]', 'Enter');
+    await expect.poll(subtitle).toContain('1 row');
+    expect(await rows()).toBe('all');
+    await page.fill('#explorer input[name=hooks]', '');
+    await page.press('#explorer input[name=hooks]', 'Enter');
+    await expect.poll(subtitle).not.toContain('1 row');
+    expect(await rows()).toBe('all');
+    await page.selectOption('#explorer select[name=rows]', 'main');
+    await expect.poll(subtitle).not.toContain('1 row');
     expect(problems).toEqual([]);
   });
 
@@ -240,6 +290,21 @@ describe.skipIf(chromiumPath === null)('the page', () => {
     expect(await page.locator('#explorer').isVisible()).toBe(false);
     expect(await page.locator('#tools').isVisible()).toBe(false);
     expect(await page.locator('#drift-map svg').isVisible()).toBe(true);
+  });
+
+  test('on a narrow screen the caption of the map is whole, and what scrolls says so', async () => {
+    const hint = `getComputedStyle(document.querySelector('#drift-map .subtitle'), '::after').content`;
+    const { page } = await openPage(address, { width: 420 });
+    const caption = page.locator('#drift-map .caption');
+    expect(await caption.innerText()).toMatch(/values are exactly 0\..*No NaN, no Inf\.$/);
+    const box = await caption.boundingBox();
+    expect((box?.x ?? 0) + (box?.width ?? 1e9)).toBeLessThanOrEqual(420);
+    expect(await page.locator('#drift-map svg text', { hasText: 'values are exactly 0' }).count()).toBe(0);
+    const scrolls = `(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.querySelector('#drift-map .drawing'))`;
+    expect(await page.evaluate(scrolls)).toBe(true);
+    expect(await page.evaluate(hint)).toContain('Scroll the drawing →');
+    const wide = await openPage(address, { width: 1280 });
+    expect(await wide.page.evaluate(hint)).toBe('none');
   });
 
   test.each([420, 820, 1280])('at %i px nothing is wider than the window', async (width) => {
@@ -425,11 +490,37 @@ describe.skipIf(chromiumPath === null)('a served run', () => {
     await expect.poll(() => page.locator('.waiting').count()).toBe(0);
     await page.locator('#thumbnails .thumbnail[data-condition=alpha]').click();
     await expect.poll(title).toContain('fp16');
+    // The keyboard reads of each what stands in it.
+    await page.locator('#thumbnails .drawing').focus();
+    await page.keyboard.press('End');
+    expect(await facts(page, 'thumbnails')).toMatch(/condition beta\s[\s\S]*\d+ \/ 4 steps exactly 0/);
     // A digit in a field is a digit.
     await page.locator('#explorer input[name=steps]').press('2');
     expect(await page.locator('#explorer input[name=steps]').inputValue()).toBe('2');
     expect(await page.evaluate('location.hash')).toContain('condition=alpha');
     expect(problems).toEqual([]);
+  });
+
+  test('another condition keeps the cursor at its step and hook, and so does its address', async () => {
+    const { page } = await openPage(await serve(await severalRun()));
+    const subtitle = () => page.locator('#drift-map .subtitle').innerText();
+    await page.locator('#drift-map .drawing').focus();
+    await page.keyboard.press('End');
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('ArrowUp');
+    const [, step, hook] = /step = (\d+), hook = (\S+)/.exec(await facts(page)) ?? [];
+    expect([step, hook]).toEqual(['3', 'blocks.0.hook_resid_post']);
+    await page.keyboard.press('2');
+    await expect.poll(subtitle).toContain('bf16');
+    await expect.poll(() => facts(page)).toContain('condition = beta');
+    expect(await facts(page)).toContain(`step = ${step}, hook = ${hook}`);
+    expect(page.url()).toMatch(/step=3.*hook=blocks\.0\.hook_resid_post|hook=blocks\.0\.hook_resid_post.*step=3/);
+    await expect.poll(() => page.locator('.waiting').count()).toBe(0);
+    // A step that the new map has not is no place for a cursor.
+    await page.fill('#explorer input[name=steps]', '1');
+    await page.press('#explorer input[name=steps]', 'Enter');
+    await expect.poll(subtitle).toContain('1 step');
+    await expect.poll(() => page.url()).not.toContain('step=');
   });
 
   test('keys choose of the run that was opened last, not of the one before it', async () => {
@@ -466,6 +557,67 @@ describe.skipIf(chromiumPath === null)('what a figure shows', () => {
     expect(cells.map((row) => [row[hook], Number(row[differ]), Number(row[elements])])).toEqual(
       first.operations.map((each) => [each.hook, each.differ, each.elements]),
     );
+    expect(problems).toEqual([]);
+  });
+
+  test.each([
+    ['two-by-two', 'two-by-two', ['distance', 'recovery R', 'patches.arrow: condition = ', 'history = cached']],
+    ['two-by-two', 'recovery', ['steps after', 'recovery R', 'patches.arrow: condition = ', 'horizon = 0']],
+    ['study', 'verdict-table', ['claim', 'verdict', 'verdicts.json: claim = C1, part = overall']],
+  ])('of the run %s, %s is read by pointer, by keys and as a table, with the row to query', async (run, name, said) => {
+    const path = join(temporaryFolder(), 'report.html');
+    await writeReport(openRunFolder(`notebooks/runs/${run}`), path);
+    const { page, problems } = await openPage(pathToFileURL(path).href);
+    const marks = page.locator(`#${name} .drawing svg rect[pointer-events=all]`);
+    await page.locator(`#${name} .drawing`).focus();
+    await page.keyboard.press('Home');
+    const first = await facts(page, name);
+    for (const words of said) expect(first).toContain(words);
+    await page.keyboard.press('Escape');
+    await marks.first().hover();
+    expect(await facts(page, name)).toBe(first);
+    await page.locator(`#${name} details.rows summary`).click();
+    await expect.poll(() => page.locator(`#${name} details.rows tbody tr`).count()).toBe(await marks.count());
+    expect(problems).toEqual([]);
+  });
+
+  test.each(['study', 'activations'])(
+    'of the run %s is read at each stop of the tab key, and at no other drawing',
+    async (run) => {
+      const path = join(temporaryFolder(), 'report.html');
+      await writeReport(openRunFolder(`notebooks/runs/${run}`), path);
+      const { page, problems } = await openPage(pathToFileURL(path).href);
+      const drawings = page.locator('figure[data-figure] .drawing');
+      const count = await drawings.count();
+      expect(count).toBeGreaterThan(3);
+      for (let i = 0; i < count; i++) {
+        const drawing = drawings.nth(i);
+        if ((await drawing.getAttribute('tabindex')) !== '0') {
+          expect(await drawing.locator('[data-condition], [data-step], [data-value]').count()).toBe(0);
+          continue;
+        }
+        await drawing.focus();
+        await page.keyboard.press('ArrowRight');
+        const read = await drawing.evaluate(
+          (element) => element.parentElement?.querySelector('.readout')?.textContent ?? '',
+        );
+        expect(read).not.toBe('');
+      }
+      expect(problems).toEqual([]);
+    },
+  );
+
+  test('of the texts is a table of their tokens', async () => {
+    const { page, problems } = await openPage(address);
+    const { arms } = present(await tokenFlowData(openRunFolder(drift)));
+    await page.locator('#token-flow details.rows summary').click();
+    const rows = page.locator('#token-flow details.rows tbody tr');
+    await expect.poll(() => rows.count()).toBe(arms.cached.length + arms.uncached.length);
+    const [first] = arms.uncached;
+    expect(await rows.first().locator('td').allInnerTexts()).toEqual([
+      ...['uncached', '0', String(first.token), shownToken(first.text)],
+      String(first.again ?? ''),
+    ]);
     expect(problems).toEqual([]);
   });
 
