@@ -35,7 +35,8 @@ async function placeOf(page: Page, x: number, y: number) {
   await page.evaluate(`document.querySelector('#drift-map .drawing').scrollIntoView({ behavior: 'instant' })`);
   const box = await page.locator('#drift-map .drawing svg').boundingBox();
   if (!box) throw new Error('no map');
-  return { x: box.x + box.width * x, y: box.y + box.height * y };
+  // A click has whole pixels, a move has not.
+  return { x: Math.round(box.x + box.width * x), y: Math.round(box.y + box.height * y) };
 }
 
 /** Values of one row of layers.arrow, read without the page. */
