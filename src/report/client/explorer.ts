@@ -155,9 +155,10 @@ export class Explorer {
     const figure = place.content.querySelector<HTMLElement>('figure');
     if (!figure) return;
     old.replaceWith(figure);
+    // At once: a key that is pressed meanwhile is not lost.
+    if (hadFocus) figure.querySelector<HTMLElement>('.drawing')?.focus();
     await this.attach(figure);
     this.share(this.cursor.at, this.cursor.hook);
-    if (hadFocus) figure.querySelector<HTMLElement>('.drawing')?.focus();
   }
 
   /** Cursor and readout of a figure. */

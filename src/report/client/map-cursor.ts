@@ -142,7 +142,9 @@ export class MapCursor {
     if (!svg || geometry.rows.length === 0) return null;
     const box = svg.getBoundingClientRect();
     const scale = this.scale();
-    const [x, y] = [(event.clientX - box.left) / scale, (event.clientY - box.top) / scale];
+    // A click comes in whole pixels, a move in parts of one: both are to find the same cell.
+    const [clientX, clientY] = [event.clientX, event.clientY].map(Math.floor);
+    const [x, y] = [(clientX - box.left) / scale, (clientY - box.top) / scale];
     const column = Math.floor((x - geometry.x) / geometry.cellWidth);
     const row = geometry.rows.findIndex(({ top }) => y >= top && y < top + geometry.rowHeight + 3);
     return column >= 0 && column < geometry.columns.length && row >= 0 ? { row, column } : null;

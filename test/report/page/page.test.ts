@@ -608,6 +608,38 @@ describe.skipIf(chromiumPath === null)('what a figure shows', () => {
     },
   );
 
+  test('of the cache is a row for each layer of keys and of values, read by keys and by pointer', async () => {
+    const hooks = ['rot_k', 'v'].flatMap((name) =>
+      [0, 1].map((layer) => ({
+        ...{ hook: `blocks.${layer}.attn.hook_${name}`, kind: `attn.${name}`, layer, rel: [0, 0.25 * layer, 0] },
+      })),
+    );
+    const path = join(temporaryFolder(), 'report.html');
+    const rows = mapRows(hooks, { condition: 'c', prompt: 'p' });
+    const manifest = {
+      schemaVersion: 1,
+      identity: { command: 'diverge' },
+      provenance: { command: ['kvlens'], rows: {} },
+    };
+    const files: Record<string, unknown> = { manifest };
+    await writeReport({ ...tablesOfRows(rows), name: 'cache', json: async (name) => files[name] ?? null }, path);
+    const { page, problems } = await openPage(pathToFileURL(path).href);
+    await page.locator('#cache-map .drawing').focus();
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
+    const text = await facts(page, 'cache-map');
+    expect(text).toMatch(
+      /part keys\s+hook \S*blocks\.1\.attn\.\S+\s+layer 1\s+exactly 0 2\s+new rows 3\s+largest rel\. L2 0\.25/,
+    );
+    expect(text).toContain('layers.arrow: hook = blocks.1.attn.');
+    await page.keyboard.press('Escape');
+    await page.locator('#cache-map [data-new-rows]').nth(1).hover();
+    expect(await facts(page, 'cache-map')).toBe(text);
+    await page.locator('#cache-map details.rows summary').click();
+    await expect.poll(() => page.locator('#cache-map details.rows tbody tr').count()).toBe(4);
+    expect(problems).toEqual([]);
+  });
+
   test('of the texts is a table of their tokens', async () => {
     const { page, problems } = await openPage(address);
     const { arms } = present(await tokenFlowData(openRunFolder(drift)));
