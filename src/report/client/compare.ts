@@ -4,7 +4,7 @@ import { isMissing } from '../data/missing.ts';
 import { readProvenance } from '../data/provenance.ts';
 import type { RunTables } from '../data/run-tables.ts';
 import { driftMapFigure } from '../figures/drift-map.ts';
-import type { Card } from '../page/answer.ts';
+import type { Card } from '../page/cards.ts';
 import { type Html, html, trustedMarkup } from '../page/html.ts';
 import { figureWidths, reportOf } from '../page/report.ts';
 import { MapCursor } from './map-cursor.ts';

@@ -1,6 +1,6 @@
 /** Where a run comes from, from its manifest: the command, what computed, and the digests that identify it. */
 import { z } from 'zod';
-import { InputError } from '../../errors.ts';
+import { checkedJson } from './checked-json.ts';
 import type { RunTables } from './run-tables.ts';
 
 const text = z.record(z.string(), z.unknown());
@@ -37,15 +37,7 @@ export interface Provenance {
 /** Read a run's provenance. @throws InputError if the manifest is none of kvlens */
 export async function readProvenance(run: RunTables): Promise<Provenance> {
   const value = await run.json('manifest');
-  const found = schema.safeParse(value);
-  if (!found.success) {
-    const [{ path, message }] = found.error.issues;
-    throw new InputError(
-      `manifest.json: ${path.join('.') || 'its content'}: ${message}`,
-      'it is no manifest of kvlens',
-    );
-  }
-  const { identity, provenance } = found.data;
+  const { identity, provenance } = checkedJson('manifest', value, schema, 'it is no manifest of kvlens');
   const { command, settings, plantedFaults = [] } = identity;
   const planted = plantedFaults.length + (settings?.plant ? 1 : 0);
   return {

@@ -2,7 +2,7 @@
 import { isMissing } from '../data/missing.ts';
 import type { Figure } from '../figures/frame.ts';
 import { formatCounted } from '../terminal/numbers.ts';
-import type { Card } from './answer.ts';
+import type { Card } from './cards.ts';
 import { gatesChip, gatesSection } from './gates.ts';
 import { type Html, html, trustedMarkup } from './html.ts';
 import { provenanceSection, scopeOf } from './provenance.ts';

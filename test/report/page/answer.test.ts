@@ -4,7 +4,8 @@ import type { Comparison } from '../../../src/report/data/comparison.ts';
 import { firstOperationData } from '../../../src/report/data/first-operation.ts';
 import type { RunGate } from '../../../src/report/data/gates.ts';
 import { twoByTwoData } from '../../../src/report/data/two-by-two.ts';
-import { type Answer, answerOf, type Findings } from '../../../src/report/page/answer.ts';
+import { type Answer, answerOf } from '../../../src/report/page/answer.ts';
+import type { Findings } from '../../../src/report/page/cards.ts';
 import { conditionRow, patchRow, present } from '../run-fixture.ts';
 import { mapRows, tablesOfRows } from '../tables-of-rows.ts';
 
