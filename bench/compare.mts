@@ -9,6 +9,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { embeddedModels } from '../src/checkpoint/embedded.ts';
@@ -28,8 +29,10 @@ import { benchModel } from './synthetic.mts';
 const tolerance = 1e-4;
 /** Above this load average times say more about the other work. */
 const idle = 1.5;
-/** Runs of each worker before the first that counts. */
-const warmUps = 3;
+/** Pairs before the first that counts: so many, or as many as these seconds hold; at least one. */
+const warmUp = { pairs: 20, seconds: 4 };
+/** Milliseconds between turns: a runtime's threads may spin for a while after their last work. */
+const pause = 5;
 
 const { values } = parseArgs({
   options: {
@@ -89,7 +92,7 @@ try {
         const outcome = await compare(checkpoint, graphs, which);
         outcomes.push(outcome);
         const { median, least, most } = ratioOf(outcome);
-        const shown = `${median.toFixed(2)} times faster (${least.toFixed(2)}–${most.toFixed(2)})`;
+        const shown = `${median.toFixed(2)} × its speed (${least.toFixed(2)}–${most.toFixed(2)})`;
         console.log(`  ${label.model}: ${label.case} against ${label.peer}: ${shown}`);
         for (const note of outcome.notes) console.log(`    ${note}`);
       } catch (error) {
@@ -140,10 +143,10 @@ async function compare({ config, dir, name }: Checkpoint, graphs: string, which:
         times.other.push(await openOnce(request(which.peer), theirs.ready));
       }
     } else {
-      const warm = which.task === 'sweep' ? 1 : warmUps;
-      for (let i = -warm; i < repetitions; i++) {
-        const [a, b] = [await go(ours), await go(theirs)];
-        if (i < 0) continue;
+      const until = performance.now() + warmUp.seconds * 1000;
+      for (let i = 0; i === 0 || (i < warmUp.pairs && performance.now() < until); i++) await turn(ours, theirs);
+      for (let i = 0; i < repetitions; i++) {
+        const [a, b] = await turn(ours, theirs);
         times.kvlens.push(a);
         times.other.push(b);
       }
@@ -161,7 +164,12 @@ async function compare({ config, dir, name }: Checkpoint, graphs: string, which:
   }
 }
 
-async function start(request: WorkerRequest): Promise<{ worker: Worker; ready: Ready }> {
+interface Started {
+  worker: Worker;
+  ready: Ready;
+}
+
+async function start(request: WorkerRequest): Promise<Started> {
   const worker = new Worker(request);
   try {
     return { worker, ready: await worker.ready() };
@@ -171,8 +179,17 @@ async function start(request: WorkerRequest): Promise<{ worker: Worker; ready: R
   }
 }
 
+/** A pair: kvlens, then the other. */
+async function turn(ours: Started, theirs: Started): Promise<[number, number]> {
+  const first = await go(ours);
+  await setTimeout(pause);
+  const second = await go(theirs);
+  await setTimeout(pause);
+  return [first, second];
+}
+
 /** Seconds of one run, whose result must still be the first one's. */
-async function go({ worker, ready }: { worker: Worker; ready: Ready }): Promise<number> {
+async function go({ worker, ready }: Started): Promise<number> {
   const { seconds, digest } = await worker.go();
   const difference = relativeDifference(digest, digestOf(ready.result));
   if (!(difference <= tolerance))

@@ -29,7 +29,7 @@ export interface Ratio {
   most: number;
 }
 
-/** How many times faster kvlens was: the median of the paired ratios, and the extremes. */
+/** The peer's time over kvlens's, so that more than 1 is kvlens's lead: the median of the paired ratios, and the extremes. */
 export function ratioOf({ kvlens, other }: Pick<Outcome, 'kvlens' | 'other'>): Ratio {
   if (kvlens.length !== other.length || kvlens.length === 0)
     throw new Error(`found ${kvlens.length} and ${other.length} times, expected pairs`);
@@ -46,7 +46,7 @@ const digits = (x: number) => x.toFixed(x >= 100 ? 0 : x >= 10 ? 1 : 2);
 const duration = (seconds: number) => (seconds >= 1 ? `${digits(seconds)} s` : `${digits(seconds * 1000)} ms`);
 const megabytes = (kept: Kept) => (kept === null ? '–' : (kept.bytes / 1e6).toFixed(1));
 
-/** A Markdown table, a row per comparison. */
+/** A Markdown table, a row per comparison; `ratio` is the other's time over kvlens's. */
 export function table(outcomes: readonly Outcome[]): string {
   const rows = outcomes.map((outcome) => {
     const { median: middle, least, most } = ratioOf(outcome);
@@ -63,7 +63,7 @@ export function table(outcomes: readonly Outcome[]): string {
     return `| ${cells.join(' | ')} |`;
   });
   const head = [
-    ...['model', 'case', 'against', 'threads', 'kvlens', 'the other', 'times faster', 'spread (pairs)'],
+    ...['model', 'case', 'against', 'threads', 'kvlens', 'the other', 'ratio', 'spread (pairs)'],
     ...['MB kept, kvlens / other', 'target'],
   ];
   return [`| ${head.join(' | ')} |`, `|${' --- |'.repeat(head.length)}`, ...rows].join('\n');

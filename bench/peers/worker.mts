@@ -63,7 +63,7 @@ async function openKvlens(request: WorkerRequest): Promise<Runner> {
 }
 
 /** The clean run is made before, as with TransformerLens. */
-async function openSweep(model: InstanceType<typeof Model>, request: WorkerRequest): Promise<Runner> {
+async function openSweep(model: import('../../src/index.ts').Model, request: WorkerRequest): Promise<Runner> {
   const { tokens, corrupted, answers, checkLoop } = request;
   const { cache } = await model.runWithCache(tokens, { namesFilter: ['*.hook_resid_pre', 'logits'] });
   const metric = logitDiff(...answers);
