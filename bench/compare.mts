@@ -131,9 +131,11 @@ async function compare({ config, dir, name }: Checkpoint, graphs: string, which:
   const common = { ...requestOf(which, config, fitted), checkpoint: dir, graphs, threads };
   const request = (peer: Peer): WorkerRequest => ({ ...common, peer, checkLoop: values['check-loop'] });
   const repetitions = Math.max(2, Math.round(pairs * which.share));
-  const [ours, theirs] = [await start(request('kvlens')), await start(request(which.peer))];
   const times = { kvlens: [] as number[], other: [] as number[] };
+  const started: Started[] = [];
   try {
+    for (const peer of ['kvlens', which.peer] as const) started.push(await start(request(peer)));
+    const [ours, theirs] = started;
     const difference = relativeDifference(ours.ready.result, theirs.ready.result);
     if (!(difference <= tolerance))
       throw new Error(`results differ by ${difference.toExponential(1)}, expected at most ${tolerance}`);
@@ -160,7 +162,7 @@ async function compare({ config, dir, name }: Checkpoint, graphs: string, which:
       notes: [...ours.ready.notes, ...theirs.ready.notes],
     };
   } finally {
-    await Promise.all([ours.worker.close(), theirs.worker.close()]);
+    await Promise.all(started.map(({ worker }) => worker.close()));
   }
 }
 

@@ -64,7 +64,7 @@ export class Worker {
     if (done) throw new Error(`${this.peer}: the worker ended without an answer; KVLENS_BENCH_STDERR=1 shows why`);
     const told: unknown = JSON.parse(value);
     const failed = errorSchema.safeParse(told);
-    if (failed.success) throw new Error(`${this.peer}: ${failed.data.error}`);
+    if (failed.success) throw new Error(`${this.peer}: ${failed.data.error.split('\n')[0]}`);
     return schema.parse(told);
   }
 }

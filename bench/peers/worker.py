@@ -44,6 +44,19 @@ def kept(tensors):
     return {"tensors": len(tensors), "bytes": distinct_bytes(tensors)}
 
 
+def has_tokenizer(folder):
+    return os.path.exists(os.path.join(folder, "tokenizer.json"))
+
+
+def placeholder_tokenizer():
+    """TransformerLens demands a tokenizer, and a synthetic checkpoint has none; every task gives token ids."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "a": 2}, unk_token="a"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="a")
+
+
 class Torch:
     """The Hugging Face model, eager attention: what all torch peers run."""
 
@@ -139,7 +152,11 @@ class Lens(Torch):
         from transformer_lens.model_bridge import TransformerBridge
 
         self.lens = TransformerBridge.boot_transformers(
-            request["checkpoint"], hf_model=self.model, dtype=self.torch.float32, device="cpu"
+            request["checkpoint"],
+            hf_model=self.model,
+            tokenizer=None if has_tokenizer(request["checkpoint"]) else placeholder_tokenizer(),
+            dtype=self.torch.float32,
+            device="cpu",
         )
 
 
