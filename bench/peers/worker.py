@@ -5,11 +5,14 @@ library would wait for is inside the time. Everything is float32: on a CPU, half
 and rounds elsewhere.
 """
 
+import atexit
 import json
 import math
 import os
 import platform
+import shutil
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 
@@ -54,7 +57,12 @@ def placeholder_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "a": 2}, unk_token="a"))
-    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="a")
+    made = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="a")
+    # It is loaded a second time from where it says it came from, so the folder outlives this function.
+    folder = tempfile.mkdtemp(prefix="kvlens-peers-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made.save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 class Torch:
