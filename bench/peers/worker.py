@@ -1,8 +1,8 @@
 """A peer of bench/compare.mts: the protocol of protocol.mts over stdin and stdout.
 
 Each task is a class that builds what it needs, runs once with `run()`, and says what it computed. Only what a user of the
-library would wait for is inside the time. Everything is float32: on a CPU, half precision is no faster for these libraries,
-and rounds elsewhere.
+library would wait for is inside the time. Everything is float32: half precision of these libraries rounds elsewhere, so
+that results could not be checked as closely.
 """
 
 import atexit
